@@ -1,0 +1,1 @@
+"""CCM bridge: an alert becomes care-management work, minutes, a reviewed month, claim lines."""

@@ -1,0 +1,1 @@
+"""The billing reasoner: facts and effective-dated rules to codes, holds and reasons."""

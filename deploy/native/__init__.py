@@ -1,0 +1,1 @@
+"""Real Kafka, Mosquitto and TimescaleDB on a machine without Docker."""

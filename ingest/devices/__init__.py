@@ -1,0 +1,1 @@
+"""Decoders, one pure module per device family."""

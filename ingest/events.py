@@ -1,0 +1,87 @@
+"""What ingest says: readings about patients, and refusals with their reason. The only ingest module risk may import."""
+
+from datetime import datetime
+from enum import StrEnum
+from uuid import UUID, uuid5
+
+import msgspec
+
+READINGS = "readings.v1"
+REFUSED = "refused.v1"
+FACTS = UUID("6f1d0c5e-52f4-5b1c-9c36-1a4c6a4c9d10")
+"""Namespace of every event id: the same fact has the same id, from whichever gateway and however often."""
+
+
+class Kind(StrEnum):
+    BLOOD_PRESSURE = "bp"
+    GLUCOSE = "glucose"
+
+
+class TimeConfidence(StrEnum):
+    HIGH = "high"  # device clock checked against gateway and receipt
+    LOW = "low"  # a rule had to choose
+    SUSPECT = "suspect"  # stored and shown, never scored as current
+
+
+class Beyond(StrEnum):
+    """A meter's reading outside its range: an emergency without a number."""
+
+    HI = "HI"
+    LO = "LO"
+
+
+class Reading(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag="reading"):
+    """One measurement of one patient, at a derived instant, with the bytes it came from.
+
+    Pressures are mm[Hg], pulse is /min, glucose is mg/dL; all instants are aware UTC.
+    Trends use `effective_at`; freshness uses `received_at`.
+    """
+
+    event_id: UUID
+    caused_by: UUID  # the gateway's outbox row (or message hash) that carried it
+    practice_id: int
+    patient_id: UUID
+    device_id: str
+    gateway_id: str
+    kind: Kind
+    effective_at: datetime
+    received_at: datetime
+    gateway_time: datetime | None = None
+    device_time: str | None = None  # as the device wrote it, zone or none
+    time_rule: str
+    time_confidence: TimeConfidence
+    utc_offset_minutes: int | None = None  # the patient's local time then, for daily rhythm
+    systolic: float | None = None
+    diastolic: float | None = None
+    map: float | None = None
+    pulse: float | None = None
+    glucose: float | None = None
+    beyond: Beyond | None = None
+    context: str | None = None  # fasting, before_meal, after_meal, bedtime, overnight, unspecified
+    flags: tuple[str, ...] = ()  # movement, cuff_loose, irregular_pulse, echo, playback ...
+    history: bool = False  # recorded before watching began: builds the baseline, pages nobody
+    raw: bytes
+
+
+class Refused(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag="refused"):
+    """A message that could not become a reading: nothing is lost, everything has a reason."""
+
+    event_id: UUID
+    caused_by: UUID | None = None
+    practice_id: int | None = None
+    gateway_id: str
+    device_id: str | None = None
+    hop: str  # decode, identity, quality ...
+    reason: str  # closed set of codes, e.g. "unknown-device"
+    detail: str  # one sentence for a person, without the value
+    received_at: datetime
+    raw: bytes
+
+
+def fact_id(*parts: object) -> UUID:
+    """The id of a fact named by its parts.
+
+    >>> fact_id("cuff-7", 41) == fact_id("cuff-7", 41)
+    True
+    """
+    return uuid5(FACTS, "\x1f".join(str(part) for part in parts))

@@ -1,0 +1,1 @@
+"""Risk: a reading becomes a score with its reasons."""
