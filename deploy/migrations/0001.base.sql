@@ -118,6 +118,7 @@ CREATE TABLE pump.partition (
     partition int NOT NULL,
     epoch bigint NOT NULL DEFAULT 0,
     next_offset bigint NOT NULL DEFAULT 0,
+    tries int NOT NULL DEFAULT 0,  -- claims since the last progress: a record that kills the process shows here
     owner text,
     moved_at timestamptz NOT NULL DEFAULT now(),
     PRIMARY KEY (room, topic, partition)

@@ -1,0 +1,97 @@
+"""PostgreSQL: pools, transactions and migrations. Row-level security is switched on per transaction, never per session."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from importlib import resources
+from typing import TypeVar
+
+import psycopg
+import structlog
+from psycopg_pool import AsyncConnectionPool, PoolTimeout
+
+from deploy.settings import Secret
+
+log = structlog.get_logger()
+T = TypeVar("T")
+Connection = psycopg.AsyncConnection
+
+OUTAGES = (psycopg.OperationalError, psycopg.InterfaceError, PoolTimeout)
+"""The database is away, was restarted, or threw us out: worth retrying; everything else is a fault of ours."""
+
+
+async def _ready(conn: Connection) -> None:
+    """Refuse a server that may forget what it acknowledged."""
+    for name in ("fsync", "synchronous_commit"):
+        row = await (await conn.execute(f"SHOW {name}")).fetchone()
+        if row is None or row[0] in ("off", "local"):
+            raise RuntimeError(f"PostgreSQL runs with {name}={row and row[0]}: acknowledged work could be lost")
+    await conn.rollback()
+
+
+@asynccontextmanager
+async def pool(dsn: Secret, *, size: int = 4, frozen_after_s: int = 5) -> AsyncIterator[AsyncConnectionPool]:
+    """An open pool. No per-checkout check: it made recovery from a restart take 13 s; see `steadily`.
+
+    A process frozen inside a transaction loses it after `frozen_after_s`, so that it cannot hold a fence for ever.
+    """
+    options = f"-c idle_in_transaction_session_timeout={frozen_after_s}s -c statement_timeout=60s -c timezone=UTC"
+    opened: AsyncConnectionPool = AsyncConnectionPool(
+        dsn.reveal(),
+        min_size=1,
+        max_size=size,
+        open=False,
+        timeout=10,
+        kwargs={"options": options, "application_name": "lamplight"},
+        configure=_ready,
+    )
+    await opened.open()
+    try:
+        yield opened
+    finally:
+        await opened.close(timeout=3)
+
+
+async def steadily(pool: AsyncConnectionPool, work: Callable[[], Awaitable[T]], *, what: str) -> T:
+    """Do `work` until the database lets us: outages are retried for ever with back-off, other errors pass through.
+
+    The outcome of a lost commit is unknown, so `work` must be safe to repeat.
+    """
+    wait = 0.05
+    while True:
+        try:
+            return await work()
+        except OUTAGES as error:
+            log.warning("database.away", what=what, error=type(error).__name__, retry_s=round(wait, 2))
+            await asyncio.sleep(wait)
+            wait = min(wait * 2, 5.0)
+            try:
+                async with asyncio.timeout(5):
+                    await pool.check()  # once per outage: throw out the dead connections
+            except (*OUTAGES, TimeoutError):
+                continue
+
+
+def migrate(dsn: Secret) -> list[str]:
+    """Bring the database to the newest schema; returns the names of the migrations applied now."""
+    import yoyo  # noqa: PLC0415 - only this command needs it
+
+    with resources.as_file(resources.files("deploy") / "migrations") as folder:
+        backend = yoyo.get_backend(_yoyo_url(dsn))
+        migrations = yoyo.read_migrations(str(folder))
+        with backend.lock():
+            todo = backend.to_apply(migrations)
+            backend.apply_migrations(todo)
+            return [migration.id for migration in todo]
+
+
+def _yoyo_url(dsn: Secret) -> str:
+    """yoyo wants a URL: take the DSN apart with libpq's own parser."""
+    from urllib.parse import quote, urlencode  # noqa: PLC0415
+
+    parts = psycopg.conninfo.conninfo_to_dict(dsn.reveal())
+    user, password = (quote(str(parts.pop(k, "") or ""), safe="") for k in ("user", "password"))
+    host, name = str(parts.pop("host", "localhost")), str(parts.pop("dbname", "lamplight"))
+    port = parts.pop("port", 5432)
+    rest = f"?{urlencode(parts)}" if parts else ""
+    return f"postgresql+psycopg://{user}:{password}@{host}:{port}/{name}{rest}"

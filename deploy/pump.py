@@ -1,0 +1,421 @@
+"""The pump: one loop for every consuming room, and the correctness argument of the whole product.
+
+1. Take a batch of records from one assigned partition, bounded by count and by milliseconds.
+2. In ONE database transaction: take the partition's row with our epoch (no row: we were replaced; drop everything
+   remembered), skip what this room has seen before, let the room handle the rest, write its rows, its outgoing
+   events (outbox) and the next offset.
+3. Commit. The offset in the database is the truth: a newly assigned partition is claimed (epoch + 1) and read from
+   there. Kafka's group offsets only feed lag displays.
+4. The relay brings the outbox to Kafka with the idempotent producer; what it sends twice falls to step 2.
+
+A crash, a freeze or a rebalance between any two lines repeats work and never loses or doubles it: a zombie that wakes
+up finds its epoch gone at step 2. Kafka transactions would not give that: aiokafka 0.14 does not fence a zombie consumer.
+
+A record whose handling raises is parked with its reason, the room marks the patient (`park`), and the next record is
+served. A record that kills the process is found by counting claims without progress: served alone from the 3rd, parked
+at the 5th. Infrastructure errors are retried with back-off for ever.
+"""
+
+import asyncio
+import contextlib
+import os
+import time
+import traceback
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Generic, Protocol, TypeVar
+from uuid import UUID
+
+import msgspec
+import structlog
+from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, ConsumerRecord, TopicPartition
+from aiokafka.errors import CommitFailedError, IllegalStateError, KafkaError
+from psycopg_pool import AsyncConnectionPool
+
+from deploy import failpoints
+from deploy.database import OUTAGES, Connection, steadily
+
+log = structlog.get_logger()
+
+ALONE_AFTER = 3
+PARK_AFTER = 5
+STUCK_S = 45.0
+
+
+class Event(Protocol):
+    """What every event has."""
+
+    @property
+    def event_id(self) -> UUID: ...
+
+
+class Keyed(Event, Protocol):
+    """What every outgoing event has: its patient is its Kafka key."""
+
+    @property
+    def patient_id(self) -> UUID: ...
+
+
+E = TypeVar("E", bound=Event)
+E_contra = TypeVar("E_contra", bound=Event, contravariant=True)
+
+
+class Room(Protocol[E_contra]):
+    """What the pump asks of a consuming room. Rooms satisfy it without importing it."""
+
+    async def handle(self, conn: Connection, events: Sequence[E_contra], *, now: datetime) -> Sequence[Keyed]:
+        """Serve events never seen before, inside the open transaction; return what to tell the next room."""
+        ...
+
+    async def park(self, conn: Connection, event: E_contra, *, reason: str, now: datetime) -> Sequence[Keyed]:
+        """The event could not be handled: mark its patient, so that somebody sees it."""
+        ...
+
+    def forget(self) -> None:
+        """The transaction failed or a partition was lost: drop every state kept in memory."""
+
+
+class Meter(Protocol):
+    """Where the pump counts, once per batch."""
+
+    def served(self, *, events: int, skipped: int, parked: int, seconds: float) -> None: ...
+    def fenced(self) -> None: ...
+    def lag(self, records: int) -> None: ...
+
+
+class Replaced(Exception):
+    """Another process claimed the partition: whatever we remember about it may be old."""
+
+
+@dataclass(slots=True)
+class Claim:
+    epoch: int
+    tries: int  # claims since the last progress, this one included
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Course(Generic[E]):
+    """From which topic, as which type, to which topic (None: the room ends the line)."""
+
+    room: str
+    source: str
+    reads: type[E]
+    target: str | None
+
+
+@asynccontextmanager
+async def consumer(bootstrap: str, course: Course[Any], *, member: str | None = None) -> AsyncIterator[AIOKafkaConsumer]:
+    """A consumer with every unsafe default of aiokafka set by hand."""
+    opened = AIOKafkaConsumer(
+        bootstrap_servers=bootstrap,
+        group_id=f"lamplight.{course.room}",
+        group_instance_id=member,  # static membership: a quick restart moves nothing
+        enable_auto_commit=False,
+        auto_offset_reset="earliest",
+        isolation_level="read_committed",
+        session_timeout_ms=10_000,
+        heartbeat_interval_ms=3_000,
+        max_poll_interval_ms=300_000,
+        max_partition_fetch_bytes=4 * 1024 * 1024,
+    )
+    await opened.start()
+    try:
+        yield opened
+    finally:
+        await opened.stop()
+
+
+class Pump(ConsumerRebalanceListener, Generic[E]):  # type: ignore[misc]
+    """One room's loop over its partitions. `wake` is called after each commit that left something in the outbox."""
+
+    def __init__(
+        self,
+        course: Course[E],
+        room: Room[E],
+        *,
+        consumer: AIOKafkaConsumer,
+        pool: AsyncConnectionPool,
+        clock: Callable[[], datetime],
+        meter: Meter,
+        owner: str,
+        wake: Callable[[], None] = lambda: None,
+        batch: int = 500,
+    ) -> None:
+        self._course, self._room = course, room
+        self._consumer, self._pool, self._clock, self._meter = consumer, pool, clock, meter
+        self._owner, self._wake, self._batch = owner, wake, batch
+        self._decoder = msgspec.json.Decoder(course.reads)
+        self._encoder = msgspec.json.Encoder()
+        self._claims: dict[TopicPartition, Claim] = {}
+        self._serving = False
+        self._moving = time.monotonic()
+
+    def on_partitions_revoked(self, revoked: Sequence[TopicPartition]) -> None:
+        """Only note it: waiting for work in here would deadlock with the poll (aiokafka 335)."""
+        for tp in revoked:
+            self._claims.pop(tp, None)
+
+    def on_partitions_assigned(self, assigned: Sequence[TopicPartition]) -> None:
+        for tp in assigned:
+            self._claims.pop(tp, None)
+
+    async def run(self, stopping: asyncio.Event) -> None:
+        """Serve until `stopping`; the batch in hand is finished first."""
+        self._consumer.subscribe([self._course.source], listener=self)
+        async with asyncio.TaskGroup() as group:
+            watch = group.create_task(self._watch(), name=f"{self._course.room}.watchdog")
+            while not stopping.is_set():
+                polled = await self._poll(stopping)
+                self._serving = True
+                for tp, records in polled.items():
+                    await self._serve(tp, records)
+                    self._moving = time.monotonic()
+                self._serving = False
+            watch.cancel()
+
+    async def _poll(self, stopping: asyncio.Event) -> dict[TopicPartition, list[ConsumerRecord]]:
+        """The next records; claims what was assigned since the last poll, before anything of it is served."""
+        for tp in self._consumer.assignment() - self._claims.keys():
+            await self._claim(tp)
+        poll = asyncio.ensure_future(self._consumer.getmany(timeout_ms=1_000, max_records=self._batch))
+        stop = asyncio.ensure_future(stopping.wait())
+        try:
+            await asyncio.wait({poll, stop}, return_when=asyncio.FIRST_COMPLETED)
+            return dict(poll.result()) if poll.done() else {}
+        except KafkaError as error:
+            log.warning("pump.poll_failed", room=self._course.room, error=type(error).__name__)
+            await asyncio.sleep(0.5)
+            return {}
+        finally:
+            for waiting in (poll, stop):
+                if not waiting.done():
+                    waiting.cancel()
+                    with contextlib.suppress(asyncio.CancelledError):
+                        await waiting
+
+    async def _claim(self, tp: TopicPartition) -> None:
+        """Take the partition: a new epoch shuts out whoever had it, and reading goes on where the database says."""
+
+        async def take() -> tuple[int, int, int]:
+            async with self._pool.connection() as conn, conn.transaction():
+                row = await (
+                    await conn.execute(
+                        """INSERT INTO pump.partition AS p (room, topic, partition, epoch, owner, tries)
+                           VALUES (%(room)s, %(topic)s, %(partition)s, 1, %(owner)s, 1)
+                           ON CONFLICT (room, topic, partition) DO UPDATE
+                              SET epoch = p.epoch + 1, owner = excluded.owner, tries = p.tries + 1, moved_at = now()
+                           RETURNING epoch, next_offset, tries""",
+                        {"room": self._course.room, "topic": tp.topic, "partition": tp.partition, "owner": self._owner},
+                    )
+                ).fetchone()
+                assert row is not None  # noqa: S101 - an upsert returns its row
+                return row[0], row[1], row[2]
+
+        epoch, offset, tries = await steadily(self._pool, take, what="claim")
+        self._room.forget()  # state kept for this partition may be older than the database's
+        try:
+            self._consumer.seek(tp, offset)
+        except IllegalStateError:  # revoked while we asked the database
+            return
+        self._claims[tp] = Claim(epoch, tries)
+
+    async def _serve(self, tp: TopicPartition, records: list[ConsumerRecord]) -> None:
+        claim = self._claims.get(tp)
+        if claim is None:  # assigned during the poll: claimed and read again from the database's offset
+            return
+        if claim.tries >= PARK_AFTER:
+            await self._attempt(tp, claim, records[:1], park="killed the process repeatedly")
+            await self._serve(tp, records[1:])
+        elif claim.tries >= ALONE_AFTER:
+            for record in records:
+                if tp in self._claims:
+                    await self._attempt(tp, claim, [record])
+        elif records:
+            await self._attempt(tp, claim, records)
+
+    async def _attempt(
+        self, tp: TopicPartition, claim: Claim, records: list[ConsumerRecord], *, park: str | None = None
+    ) -> None:
+        """One transaction, repeated through outages; falls back to record by record when the room raises."""
+        wait = 0.05
+        alone = park is not None
+        while tp in self._claims:
+            started = time.monotonic()
+            try:
+                async with self._pool.connection() as conn, conn.transaction():
+                    first = await self._fence(conn, tp, claim)
+                    fresh = [record for record in records if record.offset >= first]
+                    if not fresh:
+                        return
+                    counts = await (self._each(conn, fresh, park) if alone else self._all(conn, fresh))
+                    await self._progress(conn, tp, fresh[-1].offset + 1)
+                    failpoints.hit("pump.before_commit")
+                failpoints.hit("pump.after_commit")
+            except Replaced:
+                self._room.forget()
+                self._claims.pop(tp, None)
+                self._meter.fenced()
+                log.warning("pump.replaced", room=self._course.room, partition=tp.partition, epoch=claim.epoch)
+                return
+            except OUTAGES as error:
+                self._room.forget()
+                log.warning("pump.database_away", room=self._course.room, error=type(error).__name__)
+                self._moving = time.monotonic()
+                await asyncio.sleep(wait)
+                wait = min(wait * 2, 5.0)
+                with contextlib.suppress(*OUTAGES, TimeoutError):
+                    async with asyncio.timeout(5):
+                        await self._pool.check()
+            except Exception as error:
+                self._room.forget()
+                if alone:
+                    raise  # parking itself failed: broken plumbing, let the process end and be restarted
+                log.warning("pump.batch_failed", room=self._course.room, error=type(error).__name__, records=len(records))
+                alone = True
+            else:
+                claim.tries = 0
+                events, skipped, parked = counts
+                self._meter.served(events=events, skipped=skipped, parked=parked, seconds=time.monotonic() - started)
+                self._wake()
+                await self._tell_lag(tp, fresh[-1].offset + 1)
+                return
+
+    async def _fence(self, conn: Connection, tp: TopicPartition, claim: Claim) -> int:
+        """Lock the partition's row under our epoch; the next offset, or Replaced."""
+        row = await (
+            await conn.execute(
+                """SELECT next_offset FROM pump.partition
+                    WHERE room = %s AND topic = %s AND partition = %s AND epoch = %s FOR UPDATE""",
+                (self._course.room, tp.topic, tp.partition, claim.epoch),
+            )
+        ).fetchone()
+        if row is None:
+            raise Replaced
+        return int(row[0])
+
+    async def _progress(self, conn: Connection, tp: TopicPartition, offset: int) -> None:
+        await conn.execute(
+            """UPDATE pump.partition SET next_offset = %s, tries = 0, moved_at = now()
+                WHERE room = %s AND topic = %s AND partition = %s""",
+            (offset, self._course.room, tp.topic, tp.partition),
+        )
+
+    async def _all(self, conn: Connection, records: list[ConsumerRecord]) -> tuple[int, int, int]:
+        """The whole batch in one go; raises if any record cannot be served. Returns served, skipped, parked."""
+        events = [self._decoder.decode(record.value) for record in records]
+        new = await self._unseen(conn, events)
+        if new:
+            out = await self._room.handle(conn, new, now=self._clock())
+            await self._send(conn, out)
+        return len(new), len(events) - len(new), 0
+
+    async def _each(self, conn: Connection, records: list[ConsumerRecord], park: str | None) -> tuple[int, int, int]:
+        """Record by record, each in a savepoint; what raises is parked with its reason."""
+        served = skipped = parked = 0
+        for record in records:
+            event: E | None = None
+            try:
+                if park:
+                    raise PoisonError(park)  # noqa: TRY301
+                event = self._decoder.decode(record.value)
+                async with conn.transaction():
+                    new = await self._unseen(conn, [event])
+                    if new:
+                        await self._send(conn, await self._room.handle(conn, new, now=self._clock()))
+                served, skipped = served + len(new), skipped + 1 - len(new)
+            except OUTAGES:
+                raise
+            except Exception as error:
+                self._room.forget()
+                parked += 1
+                if event is None:
+                    with contextlib.suppress(msgspec.MsgspecError):
+                        event = self._decoder.decode(record.value)
+                await self._park(conn, record, event, error)
+        return served, skipped, parked
+
+    async def _park(self, conn: Connection, record: ConsumerRecord, event: E | None, error: Exception) -> None:
+        """Keep the record aside, tell the room, and say it loudly; the message of the error may quote health data."""
+        frame = traceback.extract_tb(error.__traceback__)[-1:]
+        reason = " ".join([type(error).__name__, *(f"at {os.path.basename(f.filename)}:{f.lineno}" for f in frame)])  # noqa: PTH119
+        await conn.execute(
+            """INSERT INTO pump.parked (room, topic, partition, record_offset, event_id, key, value, error)
+               VALUES (%s, %s, %s, %s, %s, %s, %s, %s) ON CONFLICT DO NOTHING""",
+            (
+                self._course.room,
+                record.topic,
+                record.partition,
+                record.offset,
+                event and event.event_id,
+                record.key,
+                record.value,
+                reason,
+            ),
+        )
+        log.error("pump.parked", room=self._course.room, partition=record.partition, offset=record.offset, error=reason)
+        if event is not None:
+            async with conn.transaction():
+                await self._send(conn, await self._room.park(conn, event, reason=reason, now=self._clock()))
+
+    async def _unseen(self, conn: Connection, events: Sequence[E]) -> list[E]:
+        """The events this room has not handled yet, in order, marked as handled by this transaction."""
+        by_id: dict[UUID, E] = {}
+        for event in events:
+            by_id.setdefault(event.event_id, event)  # the first of equals stays
+        rows = await (
+            await conn.execute(
+                """INSERT INTO pump.seen (room, event_id) SELECT %s, unnest(%s::uuid[])
+                   ON CONFLICT DO NOTHING RETURNING event_id""",
+                (self._course.room, sorted(by_id)),  # sorted: two rooms' transactions cannot deadlock
+            )
+        ).fetchall()
+        new = {row[0] for row in rows}
+        return [event for event in by_id.values() if event.event_id in new]
+
+    async def _send(self, conn: Connection, out: Sequence[Keyed]) -> None:
+        if not out:
+            return
+        if self._course.target is None:
+            raise TypeError(f"room {self._course.room} ends the line but returned {len(out)} events")
+        await conn.execute(
+            """INSERT INTO pump.outbox (room, topic, key, event_id, payload)
+               SELECT %s, %s, key, event_id, payload
+                 FROM unnest(%s::text[], %s::uuid[], %s::bytea[]) WITH ORDINALITY AS t(key, event_id, payload, n)
+                ORDER BY n""",
+            (
+                self._course.room,
+                self._course.target,
+                [str(event.patient_id) for event in out],
+                [event.event_id for event in out],
+                [self._encoder.encode(event) for event in out],
+            ),
+        )
+
+    async def _tell_lag(self, tp: TopicPartition, offset: int) -> None:
+        """Kafka's group offset and our gauge, for people who look at lag; failing to tell harms nothing."""
+        highwater = self._consumer.highwater(tp)
+        if highwater is not None:
+            self._meter.lag(max(0, highwater - offset))
+        with contextlib.suppress(KafkaError, CommitFailedError, IllegalStateError):
+            await self._consumer.commit({tp: offset})
+
+    async def _watch(self) -> None:
+        """aiokafka can stop fetching and stay alive (issues 1154, 847, 727): then only a new process helps."""
+        stood: dict[TopicPartition, int] = {}
+        while True:
+            await asyncio.sleep(STUCK_S)
+            with contextlib.suppress(KafkaError, IllegalStateError):
+                ends = await self._consumer.end_offsets(list(self._claims))
+                here = {tp: await self._consumer.position(tp) for tp in list(self._claims)}
+                idle = time.monotonic() - self._moving > STUCK_S or not self._serving
+                stuck = [tp for tp, at in here.items() if idle and stood.get(tp) == at < ends.get(tp, 0)]
+                stood = here
+                if stuck:
+                    log.error("pump.stuck", room=self._course.room, partitions=len(stuck))
+                    os._exit(70)
+
+
+class PoisonError(Exception):
+    """A record that killed the process again and again."""
