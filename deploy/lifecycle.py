@@ -91,7 +91,7 @@ def live(service: Service, settings: Settings) -> None:
             if settings.status_port:
                 group.create_task(
                     serve_http(
-                        status_app(life), host="127.0.0.1", port=settings.status_port, stopping=life.stopping, name="status"
+                        status_app(life), host=settings.host, port=settings.status_port, stopping=life.stopping, name="status"
                     )
                 )
             deadline = group.create_task(_insist(life.stopping), name="deadline")

@@ -1,0 +1,115 @@
+"""Server-side sessions and sign-in: an opaque cookie, its hash in the database, revocable at once."""
+
+import asyncio
+import hashlib
+import secrets
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from enum import StrEnum
+from uuid import UUID
+
+from argon2 import PasswordHasher
+from argon2.exceptions import InvalidHashError, VerificationError
+from psycopg_pool import AsyncConnectionPool
+
+IDLE = timedelta(minutes=15)  # since the last request; a live page keeps asking
+ABSOLUTE = timedelta(hours=12)
+FREE_TRIES = 5  # failures in the window before an account must wait
+WINDOW = timedelta(minutes=15)
+
+_hasher = PasswordHasher()  # argon2id, the library's current defaults
+_NOBODY = _hasher.hash(secrets.token_urlsafe(16))  # unknown accounts cost the same time as known ones
+
+
+class Outcome(StrEnum):
+    SIGNED_IN = "signed-in"
+    REFUSED = "refused"
+    WAIT = "wait"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Who:
+    """The signed-in person, for the length of a request."""
+
+    staff_id: UUID
+    name: str
+    role: str  # nurse, coordinator, physician, admin, auditor
+    credential: str | None
+    practice_id: int
+    practice_name: str
+    zone: str
+    csrf: str
+
+
+def hash_password(password: str) -> str:
+    return _hasher.hash(password)
+
+
+def token_hash(token: str) -> bytes:
+    return hashlib.sha256(token.encode()).digest()
+
+
+async def sign_in(pool: AsyncConnectionPool, email: str, password: str, *, now: datetime) -> tuple[Outcome, str]:
+    """(outcome, cookie token or ""). The same answer and time for an unknown person and a wrong password."""
+    account = hashlib.sha256(email.strip().lower().encode()).digest()
+    async with pool.connection() as conn:
+        row = await (
+            await conn.execute(
+                """SELECT count(*), max(at) FROM who.sign_in_attempt
+                    WHERE account_hash = %s AND at > %s AND NOT succeeded""",
+                (account, now - WINDOW),
+            )
+        ).fetchone()
+        failures, last = row or (0, None)
+        if failures >= FREE_TRIES and last and now < last + timedelta(seconds=2 ** min(failures - FREE_TRIES, 9)):
+            return Outcome.WAIT, ""
+        person = await (await conn.execute("SELECT staff_id, password_hash FROM who.find_staff(%s)", (email.strip(),))).fetchone()
+        await conn.commit()  # hashing takes a while: hold nothing meanwhile
+        right = await asyncio.to_thread(_verify, person[1] if person else _NOBODY, password) and person is not None
+        await conn.execute(
+            "INSERT INTO who.sign_in_attempt (account_hash, at, succeeded) VALUES (%s, %s, %s)", (account, now, right)
+        )
+        if not right or person is None:
+            return Outcome.REFUSED, ""
+        token = secrets.token_urlsafe(32)
+        await conn.execute(
+            "INSERT INTO who.session (token_hash, staff_id, csrf, created_at, seen_at) VALUES (%s, %s, %s, %s, %s)",
+            (token_hash(token), person[0], secrets.token_urlsafe(24), now, now),
+        )
+        return Outcome.SIGNED_IN, token
+
+
+def _verify(password_hash: str, password: str) -> bool:
+    try:
+        return _hasher.verify(password_hash, password)
+    except (VerificationError, InvalidHashError):
+        return False
+
+
+async def find(pool: AsyncConnectionPool, token: str, *, now: datetime) -> Who | None:
+    """The person behind a cookie, or None when the session ended, idled out or grew too old."""
+    async with pool.connection() as conn:
+        row = await (
+            await conn.execute(
+                """SELECT staff_id, name, role, credential, practice_id, practice_name, zone, csrf, created_at, seen_at
+                     FROM who.find_session(%s)""",
+                (token_hash(token),),
+            )
+        ).fetchone()
+        if row is None:
+            return None
+        *person, created_at, seen_at = row
+        if now - seen_at > IDLE or now - created_at > ABSOLUTE:
+            await end(pool, token, now=now)
+            return None
+        if now - seen_at > timedelta(seconds=30):
+            await conn.execute("UPDATE who.session SET seen_at = %s WHERE token_hash = %s", (now, token_hash(token)))
+        names = ("staff_id", "name", "role", "credential", "practice_id", "practice_name", "zone", "csrf")
+        return Who(**dict(zip(names, person, strict=True)))
+
+
+async def end(pool: AsyncConnectionPool, token: str, *, now: datetime) -> None:
+    async with pool.connection() as conn:
+        await conn.execute(
+            "UPDATE who.session SET ended_at = %s WHERE token_hash = %s AND ended_at IS NULL", (now, token_hash(token))
+        )

@@ -1,0 +1,128 @@
+"""The site: sign-in pages, the rooms' screens behind the guard, headers, errors in sentences."""
+
+import time
+from collections.abc import Iterable, Sequence
+from importlib import resources
+from typing import Annotated
+
+import structlog
+from fastapi import APIRouter, Depends, FastAPI, Form, HTTPException, Request
+from fastapi.responses import HTMLResponse, RedirectResponse, Response
+from fastapi.staticfiles import StaticFiles
+from starlette.datastructures import MutableHeaders
+from starlette.exceptions import HTTPException as StarletteHTTPException
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from deploy import metrics
+from deploy.database import OUTAGES
+from deploy.web import session
+from deploy.web.frame import Desk, SignInNeeded, from_here, sign_in_url
+
+log = structlog.get_logger()
+
+HEADERS = {
+    "content-security-policy": "default-src 'self'; img-src 'self' data:; frame-ancestors 'none'; base-uri 'none'; form-action 'self'",
+    "referrer-policy": "no-referrer",
+    "x-content-type-options": "nosniff",
+    "cross-origin-opener-policy": "same-origin",
+}
+HOME = {"nurse": "/queue", "physician": "/queue", "coordinator": "/tasks", "admin": "/queue", "auditor": "/month"}
+
+
+class Headers:
+    """Security headers on every answer, no-store on everything but static files, and the request counters."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        started = time.monotonic()
+
+        async def with_headers(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                headers = MutableHeaders(scope=message)
+                headers.update(HEADERS)
+                if not scope["path"].startswith("/static/"):
+                    headers["cache-control"] = "no-store"
+                metrics.REQUESTS.labels(scope["method"], f"{message['status'] // 100}xx").inc()
+                metrics.REQUEST_SECONDS.labels(scope["method"]).observe(time.monotonic() - started)
+            await send(message)
+
+        await self._app(scope, receive, with_headers)
+
+
+def site(desk: Desk, routers: Sequence[APIRouter], *, static: Iterable[str]) -> FastAPI:
+    """The whole web application. Every room's router is behind the guard; sign-in alone is not."""
+    app = FastAPI(title="Lamplight", docs_url=None, redoc_url=None, openapi_url=None)
+    app.add_middleware(Headers)
+    app.mount("/static/web", StaticFiles(directory=str(resources.files("deploy.web") / "static")), name="static-web")
+    for room in static:
+        app.mount(f"/static/{room}", StaticFiles(directory=str(resources.files(room) / "static")), name=f"static-{room}")
+    app.include_router(_doors(desk))
+    for router in routers:
+        app.include_router(router, dependencies=[Depends(desk.guard)])
+
+    @app.exception_handler(SignInNeeded)
+    async def to_sign_in(request: Request, _: SignInNeeded) -> Response:
+        if request.headers.get("hx-request") or "text/event-stream" in request.headers.get("accept", ""):
+            return Response(status_code=401, headers={"hx-redirect": "/sign-in"})
+        return RedirectResponse(sign_in_url(request), status_code=303)
+
+    @app.exception_handler(StarletteHTTPException)
+    async def in_words(request: Request, error: StarletteHTTPException) -> HTMLResponse:
+        words = str(error.detail) if error.status_code != 404 or error.detail != "Not Found" else "There is no such page here."  # noqa: PLR2004
+        return desk.page(request, "web/error.html", status_code=error.status_code, status=error.status_code, words=words)
+
+    @app.exception_handler(Exception)
+    async def our_fault(request: Request, error: Exception) -> HTMLResponse:
+        away = isinstance(error, OUTAGES)
+        log.error("web.failed", error=type(error).__name__, method=request.method, route=getattr(request.scope.get("route"), "path", "?"))
+        words = "The database is not answering. Nothing was saved; try again in a moment." if away else "This is our fault. It has been logged; nothing was saved."
+        return desk.page(request, "web/error.html", status_code=503 if away else 500, status=503 if away else 500, words=words)
+
+    return app
+
+
+def _doors(desk: Desk) -> APIRouter:
+    """Signing in and out, and the way home."""
+    router = APIRouter()
+
+    @router.get("/sign-in", response_class=HTMLResponse)
+    async def ask(request: Request, next: str = "/") -> HTMLResponse:  # noqa: A002
+        return desk.page(request, "web/sign_in.html", back=next, words="", email="")
+
+    @router.post("/sign-in")
+    async def sign_in(
+        request: Request, email: Annotated[str, Form()], password: Annotated[str, Form()], back: Annotated[str, Form()] = "/"
+    ) -> Response:
+        if not from_here(request):
+            raise HTTPException(403, "Sign in on Lamplight's own page.")
+        outcome, token = await session.sign_in(desk.pool, email, password, now=desk.now())
+        metrics.SIGN_INS.labels(outcome).inc()
+        if outcome is not session.Outcome.SIGNED_IN:
+            words = (
+                "Too many attempts. Wait a little and try again."
+                if outcome is session.Outcome.WAIT
+                else "E-mail or password is not right."
+            )
+            return desk.page(request, "web/sign_in.html", status_code=401, back=back, words=words, email=email)
+        home = back if back.startswith("/") and not back.startswith(("//", "/\\")) else "/"
+        answer = RedirectResponse(home, status_code=303)
+        answer.set_cookie(desk.cookie, token, httponly=True, secure=desk.secure, samesite="lax", path="/")
+        return answer
+
+    @router.post("/sign-out", dependencies=[Depends(desk.guard)])
+    async def sign_out(request: Request) -> Response:
+        await session.end(desk.pool, request.cookies.get(desk.cookie, ""), now=desk.now())
+        answer = RedirectResponse("/sign-in", status_code=303)
+        answer.delete_cookie(desk.cookie, path="/")
+        return answer
+
+    @router.get("/", dependencies=[Depends(desk.guard)])
+    async def home(request: Request) -> Response:
+        return RedirectResponse(HOME[desk.who(request).role], status_code=303)
+
+    return router
