@@ -2,11 +2,13 @@
 
 from datetime import datetime
 from enum import StrEnum
-from uuid import UUID
+from uuid import UUID, uuid5
 
 import msgspec
 
 ALERTS = "alerts.v1"
+FACTS = UUID("6f1d0c5e-52f4-5b1c-9c36-1a4c6a4c9d10")
+"""Namespace of every computed id: an episode and its moves have the same ids in every replay."""
 
 
 class Severity(StrEnum):
@@ -25,6 +27,9 @@ class Move(StrEnum):
     ESCALATED = "escalated"
     DISPOSITIONED = "dispositioned"
     CLOSED = "closed"
+    TASK_ASKED = "task_asked"  # the state stays; `needs_task` says what should follow
+    SNOOZED = "snoozed"  # quiet for a while, with a reason, an end and a condition that ends it early
+    WOKEN = "woken"  # back from a snooze
 
 
 class EpisodeMoved(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag="episode_moved"):
@@ -45,3 +50,18 @@ class EpisodeMoved(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
     disposition: str | None = None  # coded
     needs_task: bool = False  # care-management work should follow
     readings: tuple[UUID, ...] = ()  # the evidence so far
+
+
+def episode_id(patient_id: UUID, concern: str, first_reading: UUID) -> UUID:
+    """The id of the episode that this reading began; a replay of the log begins the same one."""
+    return uuid5(FACTS, "\x1f".join(("episode", str(patient_id), concern, str(first_reading))))
+
+
+def move_id(episode: UUID, number: int) -> UUID:
+    """The id of an episode's n-th transition.
+
+    >>> a = UUID(int=1)
+    >>> move_id(a, 1) == move_id(a, 1), move_id(a, 1) == move_id(a, 2)
+    (True, False)
+    """
+    return uuid5(FACTS, "\x1f".join((str(episode), str(number))))

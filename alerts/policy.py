@@ -1,0 +1,80 @@
+"""The numbers a practice may set: how soon somebody comes, how late is too late, how long handled work rests.
+
+The defaults are usual remote-monitoring practice, not a standard: no published standard of response times was
+found. A practice's clinician signs its own.
+"""
+
+from datetime import datetime, timedelta
+from typing import Final, NamedTuple
+
+import msgspec
+
+from alerts.dispositions import DISPOSITIONS, Rest
+from alerts.events import Severity
+
+
+class Spans(NamedTuple):
+    """One length of time per severity."""
+
+    critical: timedelta
+    high: timedelta
+    watch: timedelta
+
+    def of(self, severity: Severity) -> timedelta:
+        """How long for this one.
+
+        >>> Spans(_MINUTES_30, _HOURS_4, _DAY).of(Severity.HIGH)
+        datetime.timedelta(seconds=14400)
+        """
+        span: timedelta = getattr(self, severity)
+        return span
+
+
+_MINUTES_15, _MINUTES_30 = timedelta(minutes=15), timedelta(minutes=30)
+_HOURS_4, _HOURS_12, _DAY = timedelta(hours=4), timedelta(hours=12), timedelta(days=1)
+
+
+class Policy(msgspec.Struct, frozen=True, kw_only=True):
+    """One practice's numbers."""
+
+    targets: Spans = Spans(_MINUTES_30, _HOURS_4, _DAY)
+    """From receipt to somebody having claimed it."""
+    escalated: Spans = Spans(_MINUTES_30, _HOURS_4, _DAY)
+    """From escalation to a provider having claimed it."""
+    pages_until: timedelta = timedelta(hours=4)
+    """A reading received later than this after it was taken pages nobody: at most a watch, marked late.
+
+    Counted from receipt, not from now: what we missed while we were away ourselves still pages.
+    """
+    notes_until: timedelta = timedelta(hours=24)
+    """Later than this it opens nothing: it joins the evidence and the trend."""
+    reopen_within: timedelta = timedelta(hours=72)
+    """A concern that returns this soon after closing is the same episode (LINK-HF merged within 72 h)."""
+    ease_after: int = 2
+    """Milder readings in a row before severity eases: one alone is luck."""
+    rest: Spans = Spans(_MINUTES_15, _DAY, 3 * _DAY)
+    """How long the same severity rests after a disposition. Critical: the recheck after fast sugar only."""
+    long_rest: Spans = Spans(_MINUTES_15, 3 * _DAY, 14 * _DAY)
+    """The same for dispositions that say "nothing new": known, noise."""
+    handled_closes_after: timedelta = timedelta(days=7)
+    """A handled episode with nothing over the line since closes by itself: nothing rests for ever."""
+    leases: Spans = Spans(_MINUTES_30, _HOURS_4, _HOURS_12)
+    """How long a claim holds without a move before the episode goes back to everybody."""
+    snooze_at_most: timedelta = timedelta(hours=24)
+
+    def due(self, since: datetime, severity: Severity) -> datetime:
+        """When somebody should have come.
+
+        >>> from datetime import UTC
+        >>> Policy().due(datetime(2026, 1, 5, 9, tzinfo=UTC), Severity.CRITICAL).isoformat()
+        '2026-01-05T09:30:00+00:00'
+        """
+        return since + self.targets.of(severity)
+
+    def rests(self, disposition: str | None, severity: Severity) -> timedelta:
+        """How long findings of this severity stay quiet after that disposition."""
+        known = DISPOSITIONS.get(disposition or "")
+        return (self.long_rest if known and known.rest is Rest.LONG else self.rest).of(severity)
+
+
+DEFAULT: Final = Policy()
