@@ -1,0 +1,138 @@
+"""The comprehensive care plan: its elements, what a version lacks, and what changed between two. Pure."""
+
+from dataclasses import dataclass
+from datetime import date, datetime
+from uuid import UUID
+
+import msgspec
+
+
+class Problem(msgspec.Struct, frozen=True, kw_only=True):
+    """One condition of the plan, with a goal that can be measured."""
+
+    name: str
+    icd10: str
+    outcome: str  # expected outcome and prognosis
+    goal: str
+    measured_by: str = ""  # "home blood pressure, mornings", "fasting glucose"
+    symptoms: str = ""  # how symptoms are managed
+
+
+class Medicine(msgspec.Struct, frozen=True, kw_only=True):
+    name: str
+    dose: str
+    purpose: str = ""
+
+
+class Step(msgspec.Struct, frozen=True, kw_only=True):
+    """A planned intervention and who is responsible for it."""
+
+    what: str
+    who: str
+    when: str = ""
+
+
+class Content(msgspec.Struct, frozen=True, kw_only=True):
+    """The elements CMS lists for a comprehensive care plan. An empty one needs "not applicable" and why."""
+
+    problems: tuple[Problem, ...]
+    medicines: tuple[Medicine, ...] = ()
+    allergies: str = ""
+    reconciled_on: date | None = None
+    interventions: tuple[Step, ...] = ()
+    function: str = ""  # cognitive and functional assessment
+    surroundings: str = ""  # environmental evaluation
+    caregivers: str = ""
+    community: str = ""  # outside resources and practitioners
+    preferences: str = ""  # what matters to the patient, in their words
+
+
+ELEMENTS: dict[str, str] = {
+    "problems": "problem list with expected outcome and measurable goals",
+    "medicines": "medicines",
+    "allergies": "allergies",
+    "interventions": "planned interventions and who is responsible",
+    "function": "cognitive and functional assessment",
+    "surroundings": "surroundings at home",
+    "caregivers": "caregiver assessment",
+    "community": "outside resources and practitioners",
+    "preferences": "what matters to the patient",
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """One version of a plan with its signature and the copies given."""
+
+    plan_id: UUID
+    patient_id: UUID
+    version: int
+    content: Content
+    review_on: date
+    drafted_by_name: str
+    drafted_at: datetime
+    signed_by_name: str | None = None
+    signed_at: datetime | None = None
+    copy_given_at: datetime | None = None
+
+
+def lacks(content: Content) -> tuple[str, ...]:
+    """The elements that say nothing yet. CMS suggests the list: each is a warning, not a refusal."""
+    empty = [words for name, words in ELEMENTS.items() if not getattr(content, name)]
+    empty += [f"a measurable goal for {problem.name}" for problem in content.problems if not problem.goal]
+    return tuple(empty)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Change:
+    """One difference between two versions, in words."""
+
+    element: str
+    before: str
+    after: str
+
+
+def differences(before: Content, after: Content) -> tuple[Change, ...]:
+    """What changed, element by element, in the order of the plan.
+
+    >>> pressure = Problem(name="Hypertension", icd10="I10", outcome="controlled", goal="below 140/90")
+    >>> tighter = Problem(name="Hypertension", icd10="I10", outcome="controlled", goal="below 130/80")
+    >>> change, = differences(Content(problems=(pressure,)), Content(problems=(tighter,)))
+    >>> change.before, change.after
+    ('Hypertension (I10): controlled; goal below 140/90', 'Hypertension (I10): controlled; goal below 130/80')
+    """
+    changes = []
+    for name, words in ELEMENTS.items():
+        was, now = (_lines(getattr(content, name)) for content in (before, after))
+        for gone, come in _paired([x for x in was if x not in now], [x for x in now if x not in was]):
+            changes.append(Change(element=words, before=gone, after=come))
+    return tuple(changes)
+
+
+def _paired(gone: list[str], come: list[str]) -> list[tuple[str, str]]:
+    """Line up what went with what came; the shorter list is filled up with nothing."""
+    longest = max(len(gone), len(come))
+    return [(gone[i] if i < len(gone) else "", come[i] if i < len(come) else "") for i in range(longest)]
+
+
+def _lines(value: object) -> list[str]:
+    match value:
+        case str():
+            return [value] if value else []
+        case tuple():
+            return [_line(item) for item in value]
+    raise TypeError(f"a plan's element cannot be {type(value).__name__}")
+
+
+def _line(item: object) -> str:
+    match item:
+        case Problem():
+            how = f", by {item.measured_by}" if item.measured_by else ""
+            return f"{item.name} ({item.icd10}): {item.outcome}; goal {item.goal}{how}"
+        case Medicine():
+            purpose = f" for {item.purpose}" if item.purpose else ""
+            return f"{item.name} {item.dose}{purpose}"
+        case Step():
+            when = f", {item.when}" if item.when else ""
+            return f"{item.what} ({item.who}{when})"
+    raise TypeError(f"a plan cannot hold {type(item).__name__}")
