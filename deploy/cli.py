@@ -1,0 +1,102 @@
+"""The command line: `lamplight`. Commands live with their room; this file only hangs them up and reads the environment."""
+
+import os
+import sys
+from enum import StrEnum
+
+import typer
+
+from ccm_bridge.cli import app as ccm
+from deploy import failpoints, logs
+from deploy.native.cli import app as native
+from deploy.settings import Settings, SettingsError, read
+from ingest.cli import app as ingest
+from ingest.gateway.cli import app as gateway
+from risk.cli import app as risk
+
+app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False, help="Lamplight: home readings to documented, billable care.")
+app.add_typer(native)  # up, down, reset, status
+app.add_typer(ingest, name="ingest", help="Devices and readings.")
+app.add_typer(gateway, name="gateway", help="The agent that runs in the home.")
+app.add_typer(risk, name="risk", help="Scores and trends.")
+app.add_typer(ccm, name="ccm", help="Care management, minutes and claims.")
+demo = typer.Typer(no_args_is_help=True)
+app.add_typer(demo, name="demo", help="The demo practice and its people.")
+
+
+class Service(StrEnum):
+    INGEST = "ingest"
+    ARCHIVE = "archive"
+    RISK = "risk"
+    ALERTS = "alerts"
+    CCM = "ccm"
+    WEB = "web"
+
+
+def settings() -> Settings:
+    """The environment, or exit 2 with every complaint about it in one line."""
+    try:
+        return read(os.environ)
+    except SettingsError as error:
+        typer.echo(f"lamplight: {error}", err=True)
+        raise typer.Exit(2) from None
+
+
+@app.command()
+def run(service: Service) -> None:
+    """Run one service in the foreground until SIGTERM."""
+    from deploy import main
+    from deploy.lifecycle import live
+
+    logs.configure(service, human=sys.stderr.isatty())
+    failpoints.arm(os.environ.get("LAMPLIGHT_FAILPOINTS", ""))
+    try:
+        live(main.SERVICES[service], settings())
+    except SettingsError as error:
+        typer.echo(f"lamplight: {error}", err=True)
+        raise typer.Exit(2) from None
+
+
+@app.command()
+def migrate() -> None:
+    """Bring the database to the newest schema (needs LAMPLIGHT_DATABASE_OWNER)."""
+    from deploy import database
+
+    done = database.migrate(settings().require("database_owner").database_owner)
+    typer.echo(f"applied: {', '.join(done)}" if done else "the schema is the newest")
+
+
+@app.command()
+def topics() -> None:
+    """Create the Kafka topics that are missing."""
+    import asyncio
+
+    from deploy import bus
+
+    told = settings().require("kafka")
+    made = asyncio.run(bus.ensure_topics(told.kafka, partitions=told.partitions, replication=told.replication))
+    typer.echo(f"created: {', '.join(made)}" if made else "every topic is there")
+
+
+@demo.command()
+def seed() -> None:
+    """Create the demo practices, their people, patients, devices and enrolments; safe to repeat."""
+    import asyncio
+
+    from deploy import demo as cast
+
+    told = settings().require("database", "demo_file")
+    typer.echo(asyncio.run(cast.seed(told)))
+
+
+@demo.command("sign-ins")
+def sign_ins() -> None:
+    """Who can sign in to the demo, and with what."""
+    from deploy import demo as cast
+
+    for line in cast.sign_ins(settings().require("demo_file")):
+        typer.echo(line)
+
+
+if __name__ == "__main__":
+    app()

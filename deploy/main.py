@@ -1,0 +1,86 @@
+"""The composition root: which edges each service opens, in order, and how they meet. One straight line each."""
+
+import asyncio
+import os
+import socket
+from contextlib import AsyncExitStack
+from datetime import UTC, datetime
+from typing import Any
+
+from alerts.events import ALERTS, EpisodeMoved
+from alerts.service import AlertsRoom
+from ccm_bridge.service import CcmRoom
+from deploy import bus, database, metrics
+from deploy.lifecycle import Life, Service
+from deploy.pump import Course, Pump, consumer
+from deploy.relay import Relay
+from deploy.settings import Settings
+from ingest.archive import ReadingArchive, RefusalArchive
+from ingest.events import READINGS, REFUSED, Reading, Refused
+from risk.events import SCORES, Scored
+from risk.service import RiskRoom
+
+
+def utc_now() -> datetime:
+    return datetime.now(UTC)
+
+
+def owner() -> str:
+    """Who we are in the partition table: for people who look, the epoch is what counts."""
+    return f"{socket.gethostname()}:{os.getpid()}"
+
+
+async def pumped(settings: Settings, opened: AsyncExitStack, life: Life, *courses: tuple[Course[Any], Any]) -> None:
+    """Run rooms on their courses, each with its relay where it has a target, until asked to stop."""
+    settings.require("kafka", "database")
+    pool = await opened.enter_async_context(database.pool(settings.database, size=2 + 2 * len(courses)))
+    async with asyncio.TaskGroup() as group:
+        for course, room in courses:
+            meter = metrics.RoomMeter(course.room)
+            wake = None
+            if course.target:
+                relay = Relay(course.room, bootstrap=settings.kafka, pool=pool, dsn=settings.database, meter=meter)
+                wake = relay.wake
+                group.create_task(relay.run(life.stopping), name=f"{course.room}.relay")
+            feed = await opened.enter_async_context(consumer(settings.kafka, course))
+            pump = Pump(
+                course,
+                room,
+                consumer=feed,
+                pool=pool,
+                clock=utc_now,
+                meter=meter,
+                owner=owner(),
+                wake=wake or (lambda: None),
+            )
+            group.create_task(pump.run(life.stopping), name=f"{course.room}.pump")
+        life.ready.set()
+
+
+async def archive(settings: Settings, opened: AsyncExitStack, life: Life) -> None:
+    """readings.v1 and refused.v1 → the archive"""
+    await pumped(
+        settings,
+        opened,
+        life,
+        (Course(room="archive", source=READINGS, reads=Reading, target=None), ReadingArchive()),
+        (Course(room="refusals", source=REFUSED, reads=Refused, target=None), RefusalArchive()),
+    )
+
+
+async def risk(settings: Settings, opened: AsyncExitStack, life: Life) -> None:
+    """readings.v1 → scores.v1"""
+    await pumped(settings, opened, life, (Course(room="risk", source=READINGS, reads=Reading, target=SCORES), RiskRoom()))
+
+
+async def alerts(settings: Settings, opened: AsyncExitStack, life: Life) -> None:
+    """scores.v1 → alerts.v1"""
+    await pumped(settings, opened, life, (Course(room="alerts", source=SCORES, reads=Scored, target=ALERTS), AlertsRoom()))
+
+
+async def ccm(settings: Settings, opened: AsyncExitStack, life: Life) -> None:
+    """alerts.v1 → tasks"""
+    await pumped(settings, opened, life, (Course(room="ccm", source=ALERTS, reads=EpisodeMoved, target=None), CcmRoom()))
+
+
+SERVICES: dict[str, Service] = {}

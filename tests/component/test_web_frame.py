@@ -1,0 +1,192 @@
+"""Sign-in, sessions, CSRF and roles on the real database, on a clock the test owns."""
+
+from datetime import UTC, datetime, timedelta
+from uuid import uuid4
+
+import httpx
+import pytest
+from fastapi import APIRouter, Request
+from fastapi.responses import PlainTextResponse
+
+from deploy import database
+from deploy.settings import Secret
+from deploy.web import session
+from deploy.web.frame import Desk
+from deploy.web.site import site
+
+pytestmark = pytest.mark.stack
+
+HERE = "http://testserver"
+FROM_HERE = {"origin": HERE}
+
+
+class Clock:
+    def __init__(self):
+        self.now = datetime(2026, 3, 2, 9, 0, tzinfo=UTC)
+
+    def __call__(self):
+        return self.now
+
+
+def a_room(desk):
+    router = APIRouter()
+
+    @router.get("/things")
+    async def things(request: Request):
+        async with desk.transaction(request) as conn:
+            rows = await (await conn.execute("SELECT name FROM who.patient ORDER BY name")).fetchall()
+        return PlainTextResponse(",".join(r[0] for r in rows))
+
+    @router.post("/things")
+    async def change(request: Request):
+        desk.require(request, "nurse")
+        return PlainTextResponse("changed")
+
+    return router
+
+
+@pytest.fixture
+async def clinic(fresh_database):
+    """Two practices with a nurse and a patient each, and the site in front of them."""
+    password = "correct horse battery"
+    async with await database.Connection.connect(fresh_database.pipeline, autocommit=True) as conn:
+        for number, nurse, patient in ((1, "ana", "Maria"), (2, "chris", "Oto")):
+            await conn.execute("INSERT INTO who.practice VALUES (%s, %s, 'America/New_York')", (number, f"Practice {number}"))
+            for role in ("nurse", "auditor"):
+                await conn.execute(
+                    "INSERT INTO who.staff (staff_id, practice_id, email, name, role, password_hash) VALUES (%s,%s,%s,%s,%s,%s)",
+                    (uuid4(), number, f"{nurse}.{role}@example.org", nurse.title(), role, session.hash_password(password)),
+                )
+            await conn.execute(
+                "INSERT INTO who.patient VALUES (%s, %s, 'MRN-1', %s, '1950-01-01', 'America/New_York')", (uuid4(), number, patient)
+            )
+    clock = Clock()
+    async with database.pool(Secret(fresh_database.web)) as pool:
+        desk = Desk(pool=pool, clock=clock, rooms=(), links=(), secure=False)
+        app = site(desk, [a_room(desk)], static=())
+        transport = httpx.ASGITransport(app=app)
+        async with httpx.AsyncClient(transport=transport, base_url=HERE) as client:
+            yield Clinic(client, clock, desk, password, app)
+
+
+class Clinic:
+    def __init__(self, client, clock, desk, password, app):
+        self.client, self.clock, self.desk, self.password, self.app = client, clock, desk, password, app
+
+    async def sign_in(self, email="ana.nurse@example.org", password=None, **headers):
+        return await self.client.post(
+            "/sign-in", data={"email": email, "password": password or self.password}, headers={**FROM_HERE, **headers}
+        )
+
+    async def csrf(self):
+        who = await session.find(self.desk.pool, self.client.cookies["lamplight"], now=self.clock())
+        return who.csrf
+
+
+async def test_nobody_sees_anything_before_signing_in(clinic):
+    answer = await clinic.client.get("/things")
+    assert answer.status_code == 303
+    assert answer.headers["location"] == "/sign-in?next=/things"
+
+
+async def test_a_nurse_sees_her_own_practice_and_nothing_else(clinic):
+    await clinic.sign_in()
+    assert (await clinic.client.get("/things")).text == "Maria"
+    await clinic.sign_in("chris.nurse@example.org")
+    assert (await clinic.client.get("/things")).text == "Oto"
+
+
+async def test_an_unknown_person_and_a_wrong_password_get_the_same_answer(clinic):
+    unknown = await clinic.sign_in("nobody@example.org")
+    wrong = await clinic.sign_in(password="wrong")
+    assert (unknown.status_code, wrong.status_code) == (401, 401)
+    assert unknown.text.replace("nobody@", "ana.nurse@") == wrong.text
+
+
+async def test_guessing_is_slowed_down_even_with_the_right_password_at_last(clinic):
+    for _ in range(6):
+        await clinic.sign_in(password="wrong")
+    assert "Too many attempts" in (await clinic.sign_in()).text
+    clinic.clock.now += timedelta(minutes=16)
+    assert (await clinic.sign_in()).status_code == 303
+
+
+async def test_a_cookie_copied_before_signing_out_is_worth_nothing_after(clinic):
+    await clinic.sign_in()
+    cookie = clinic.client.cookies["lamplight"]
+    await clinic.client.post("/sign-out", data={"csrf": await clinic.csrf()}, headers=FROM_HERE)
+    clinic.client.cookies.set("lamplight", cookie)
+    assert (await clinic.client.get("/things")).status_code == 303
+
+
+@pytest.mark.parametrize(
+    ("pause", "answer"),
+    [(timedelta(minutes=14), 200), (timedelta(minutes=16), 303)],
+    ids=["a short pause keeps the session", "fifteen idle minutes end it"],
+)
+async def test_idle_sessions_end(clinic, pause, answer):
+    await clinic.sign_in()
+    clinic.clock.now += pause
+    assert (await clinic.client.get("/things")).status_code == answer
+
+
+async def test_no_session_outlives_twelve_hours(clinic):
+    await clinic.sign_in()
+    for _ in range(12 * 6 + 1):
+        clinic.clock.now += timedelta(minutes=10)
+        last = await clinic.client.get("/things")
+    assert last.status_code == 303
+
+
+@pytest.mark.parametrize(
+    ("headers", "token", "status"),
+    [
+        ({"origin": HERE}, True, 200),
+        ({"sec-fetch-site": "same-origin"}, True, 200),
+        ({"origin": HERE}, False, 403),
+        ({"origin": "http://evil.example"}, True, 403),
+        ({"sec-fetch-site": "cross-site", "origin": HERE}, True, 403),
+        ({}, True, 403),
+    ],
+    ids=["own origin", "own origin by fetch metadata", "no token", "foreign origin", "cross-site", "no origin at all"],
+)
+async def test_a_change_needs_the_sessions_token_and_our_own_page(clinic, headers, token, status):
+    await clinic.sign_in()
+    data = {"csrf": await clinic.csrf()} if token else {}
+    assert (await clinic.client.post("/things", data=data, headers=headers)).status_code == status
+
+
+async def test_another_sessions_token_does_not_help(clinic):
+    await clinic.sign_in("chris.nurse@example.org")
+    foreign = await clinic.csrf()
+    await clinic.sign_in()
+    assert (await clinic.client.post("/things", data={"csrf": foreign}, headers=FROM_HERE)).status_code == 403
+
+
+async def test_a_role_without_the_right_is_told_whose_task_it_is(clinic):
+    await clinic.sign_in("ana.auditor@example.org")
+    answer = await clinic.client.post("/things", data={"csrf": await clinic.csrf()}, headers=FROM_HERE)
+    assert answer.status_code == 403
+    assert "This is for nurse; you are signed in as auditor." in answer.text
+
+
+async def test_sign_in_never_sends_the_browser_elsewhere(clinic):
+    for back in ("//evil.example", "https://evil.example", "/\\evil.example"):
+        answer = await clinic.client.post(
+            "/sign-in", data={"email": "ana.nurse@example.org", "password": clinic.password, "back": back}, headers=FROM_HERE
+        )
+        assert answer.headers["location"] == "/"
+
+
+async def test_every_answer_carries_the_security_headers(clinic):
+    answer = await clinic.client.get("/sign-in")
+    assert "default-src 'self'" in answer.headers["content-security-policy"]
+    assert answer.headers["cache-control"] == "no-store"
+
+
+async def test_the_tenant_does_not_leak_through_the_pool(clinic):
+    await clinic.sign_in()
+    await clinic.client.get("/things")
+    async with clinic.desk.pool.connection() as conn:
+        row = await (await conn.execute("SELECT count(*) FROM who.patient")).fetchone()
+    assert row[0] == 0, "a pooled connection still spoke for the last practice"
