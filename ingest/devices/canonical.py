@@ -92,13 +92,13 @@ class _BloodPressure(_Message, tag="bp", frozen=True, kw_only=True, forbid_unkno
     diastolic: float | None = None
     map: float | None = None
     pulse: float | None = None
-    unit: Literal["mm[Hg]", "mmHg", "kPa"] = "mm[Hg]"
+    unit: Literal["mm[Hg]", "mmHg", "kPa"] | None = None
     user: Annotated[int, msgspec.Meta(ge=0, le=255)] | None = None
 
 
 class _Glucose(_Message, tag="glucose", frozen=True, kw_only=True, forbid_unknown_fields=True):
     glucose: float | Beyond
-    unit: Literal["mg/dL", "mmol/L"] = "mg/dL"
+    unit: Literal["mg/dL", "mmol/L"] | None = None
     context: Context | None = None
 
 

@@ -33,6 +33,8 @@ class Flag(StrEnum):
     ABOVE_RANGE = "above_range"
     BELOW_RANGE = "below_range"
     NOT_CAPILLARY = "not_capillary"  # interstitial, venous, arterial: not a fingerstick
+    UNIT_SUSPECT = "unit_suspect"  # a number that would be more likely in the other unit
+    PULSE_IMPLAUSIBLE = "pulse_implausible"
     INCOMPLETE = "incomplete"  # one of systolic and diastolic is missing
     PULSE_ONLY = "pulse_only"  # a pulse that travels apart from its pressures
     MANUAL = "manual"  # typed by a person
