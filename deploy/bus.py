@@ -1,5 +1,6 @@
 """Kafka: topics and the one way we produce. Every unsafe default of aiokafka is set by hand."""
 
+import contextlib
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -41,13 +42,14 @@ async def ensure_topics(bootstrap: str, *, partitions: int, replication: int) ->
     try:
         there = set(await admin.list_topics())
         missing = [name for name in TOPICS if name not in there]
-        configs = {n: {**(c if replication == 1 else {"min.insync.replicas": "2"}), "retention.ms": "-1"} for n, c in TOPICS.items()}
-        try:
+        configs = {
+            n: {**(c if replication == 1 else {"min.insync.replicas": "2"}), "retention.ms": "-1"}
+            for n, c in TOPICS.items()
+        }
+        with contextlib.suppress(TopicAlreadyExistsError):  # another process was faster
             await admin.create_topics(
                 [NewTopic(name, partitions, replication, topic_configs=configs[name]) for name in missing]
             )
-        except TopicAlreadyExistsError:  # another process was faster
-            pass
         return missing
     finally:
         await admin.close()

@@ -5,16 +5,20 @@ import sys
 from enum import StrEnum
 
 import typer
-
 from ccm_bridge.cli import app as ccm
+from ingest.cli import app as ingest
+from ingest.gateway.cli import app as gateway
+
 from deploy import failpoints, logs
 from deploy.native.cli import app as native
 from deploy.settings import Settings, SettingsError, read
-from ingest.cli import app as ingest
-from ingest.gateway.cli import app as gateway
 from risk.cli import app as risk
 
-app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False, help="Lamplight: home readings to documented, billable care.")
+app = typer.Typer(
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    help="Lamplight: home readings to documented, billable care.",
+)
 app.add_typer(native)  # up, down, reset, status
 app.add_typer(ingest, name="ingest", help="Devices and readings.")
 app.add_typer(gateway, name="gateway", help="The agent that runs in the home.")
@@ -74,7 +78,9 @@ def topics() -> None:
     from deploy import bus
 
     told = settings().require("kafka")
-    made = asyncio.run(bus.ensure_topics(told.kafka, partitions=told.partitions, replication=told.replication))
+    made = asyncio.run(
+        bus.ensure_topics(told.kafka, partitions=told.partitions, replication=told.replication)
+    )
     typer.echo(f"created: {', '.join(made)}" if made else "every topic is there")
 
 

@@ -25,7 +25,9 @@ async def _ready(conn: Connection) -> None:
     for name in ("fsync", "synchronous_commit"):
         row = await (await conn.execute(f"SHOW {name}")).fetchone()
         if row is None or row[0] in ("off", "local"):
-            raise RuntimeError(f"PostgreSQL runs with {name}={row and row[0]}: acknowledged work could be lost")
+            raise RuntimeError(
+                f"PostgreSQL runs with {name}={row and row[0]}: acknowledged work could be lost"
+            )
     await conn.rollback()
 
 
@@ -35,7 +37,9 @@ async def pool(dsn: Secret, *, size: int = 4, frozen_after_s: int = 5) -> AsyncI
 
     A process frozen inside a transaction loses it after `frozen_after_s`, so that it cannot hold a fence for ever.
     """
-    options = f"-c idle_in_transaction_session_timeout={frozen_after_s}s -c statement_timeout=60s -c timezone=UTC"
+    options = (
+        f"-c idle_in_transaction_session_timeout={frozen_after_s}s -c statement_timeout=60s -c timezone=UTC"
+    )
     opened: AsyncConnectionPool = AsyncConnectionPool(
         dsn.reveal(),
         min_size=1,
@@ -86,7 +90,7 @@ def migrate(dsn: Secret) -> list[str]:
 
 
 def _yoyo_url(dsn: Secret) -> str:
-    """yoyo wants a URL: take the DSN apart with libpq's own parser."""
+    """Yoyo wants a URL: take the DSN apart with libpq's own parser."""
     from urllib.parse import quote, urlencode  # noqa: PLC0415
 
     parts = psycopg.conninfo.conninfo_to_dict(dsn.reveal())

@@ -3,8 +3,8 @@
 import asyncio
 import os
 import signal
-from collections.abc import Awaitable, Callable
-from contextlib import AsyncExitStack
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import AsyncExitStack, contextmanager
 
 import structlog
 import uvicorn
@@ -36,10 +36,9 @@ class _Server(uvicorn.Server):
 
     def install_signal_handlers(self) -> None: ...
 
-    def capture_signals(self):  # type: ignore[no-untyped-def]  # noqa: ANN201
-        from contextlib import nullcontext  # noqa: PLC0415
-
-        return nullcontext()
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
 
 
 async def serve_http(app: object, *, host: str, port: int, stopping: asyncio.Event, name: str) -> None:
@@ -76,7 +75,9 @@ def status_app(life: Life) -> Starlette:
             return PlainTextResponse("ready\n")
         return PlainTextResponse("not ready\n", status_code=503)
 
-    return Starlette(routes=[Route("/healthz", healthz), Route("/readyz", readyz), Mount("/metrics", make_asgi_app())])
+    return Starlette(
+        routes=[Route("/healthz", healthz), Route("/readyz", readyz), Mount("/metrics", make_asgi_app())]
+    )
 
 
 def live(service: Service, settings: Settings) -> None:
@@ -91,7 +92,11 @@ def live(service: Service, settings: Settings) -> None:
             if settings.status_port:
                 group.create_task(
                     serve_http(
-                        status_app(life), host=settings.host, port=settings.status_port, stopping=life.stopping, name="status"
+                        status_app(life),
+                        host=settings.host,
+                        port=settings.status_port,
+                        stopping=life.stopping,
+                        name="status",
                     )
                 )
             deadline = group.create_task(_insist(life.stopping), name="deadline")

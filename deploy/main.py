@@ -7,18 +7,19 @@ from contextlib import AsyncExitStack
 from datetime import UTC, datetime
 from typing import Any
 
-from alerts.events import ALERTS, EpisodeMoved
 from alerts.service import AlertsRoom
 from ccm_bridge.service import CcmRoom
-from deploy import bus, database, metrics
+from ingest.archive import ReadingArchive, RefusalArchive
+from risk.service import RiskRoom
+
+from alerts.events import ALERTS, EpisodeMoved
+from deploy import database, metrics
 from deploy.lifecycle import Life, Service
 from deploy.pump import Course, Pump, consumer
 from deploy.relay import Relay
 from deploy.settings import Settings
-from ingest.archive import ReadingArchive, RefusalArchive
 from ingest.events import READINGS, REFUSED, Reading, Refused
 from risk.events import SCORES, Scored
-from risk.service import RiskRoom
 
 
 def utc_now() -> datetime:
@@ -30,7 +31,9 @@ def owner() -> str:
     return f"{socket.gethostname()}:{os.getpid()}"
 
 
-async def pumped(settings: Settings, opened: AsyncExitStack, life: Life, *courses: tuple[Course[Any], Any]) -> None:
+async def pumped(
+    settings: Settings, opened: AsyncExitStack, life: Life, *courses: tuple[Course[Any], Any]
+) -> None:
     """Run rooms on their courses, each with its relay where it has a target, until asked to stop."""
     settings.require("kafka", "database")
     pool = await opened.enter_async_context(database.pool(settings.database, size=2 + 2 * len(courses)))
@@ -39,7 +42,9 @@ async def pumped(settings: Settings, opened: AsyncExitStack, life: Life, *course
             meter = metrics.RoomMeter(course.room)
             wake = None
             if course.target:
-                relay = Relay(course.room, bootstrap=settings.kafka, pool=pool, dsn=settings.database, meter=meter)
+                relay = Relay(
+                    course.room, bootstrap=settings.kafka, pool=pool, dsn=settings.database, meter=meter
+                )
                 wake = relay.wake
                 group.create_task(relay.run(life.stopping), name=f"{course.room}.relay")
             feed = await opened.enter_async_context(consumer(settings.kafka, course))
@@ -70,17 +75,32 @@ async def archive(settings: Settings, opened: AsyncExitStack, life: Life) -> Non
 
 async def risk(settings: Settings, opened: AsyncExitStack, life: Life) -> None:
     """readings.v1 → scores.v1"""
-    await pumped(settings, opened, life, (Course(room="risk", source=READINGS, reads=Reading, target=SCORES), RiskRoom()))
+    await pumped(
+        settings,
+        opened,
+        life,
+        (Course(room="risk", source=READINGS, reads=Reading, target=SCORES), RiskRoom()),
+    )
 
 
 async def alerts(settings: Settings, opened: AsyncExitStack, life: Life) -> None:
     """scores.v1 → alerts.v1"""
-    await pumped(settings, opened, life, (Course(room="alerts", source=SCORES, reads=Scored, target=ALERTS), AlertsRoom()))
+    await pumped(
+        settings,
+        opened,
+        life,
+        (Course(room="alerts", source=SCORES, reads=Scored, target=ALERTS), AlertsRoom()),
+    )
 
 
 async def ccm(settings: Settings, opened: AsyncExitStack, life: Life) -> None:
     """alerts.v1 → tasks"""
-    await pumped(settings, opened, life, (Course(room="ccm", source=ALERTS, reads=EpisodeMoved, target=None), CcmRoom()))
+    await pumped(
+        settings,
+        opened,
+        life,
+        (Course(room="ccm", source=ALERTS, reads=EpisodeMoved, target=None), CcmRoom()),
+    )
 
 
 SERVICES: dict[str, Service] = {}

@@ -8,9 +8,15 @@ from prometheus_client import Counter, Gauge, Histogram
 LATENCY = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
 
 EVENTS = Counter("lamplight_room_events", "Events by what became of them.", ["room", "outcome"])
-BATCH_SECONDS = Histogram("lamplight_room_batch_seconds", "One batch: fence to commit.", ["room"], buckets=LATENCY)
-FENCED = Counter("lamplight_room_fenced", "Commits refused because another process had claimed the partition.", ["room"])
-LAG = Gauge("lamplight_room_lag_records", "Records of the last served partition still waiting in Kafka.", ["room"])
+BATCH_SECONDS = Histogram(
+    "lamplight_room_batch_seconds", "One batch: fence to commit.", ["room"], buckets=LATENCY
+)
+FENCED = Counter(
+    "lamplight_room_fenced", "Commits refused because another process had claimed the partition.", ["room"]
+)
+LAG = Gauge(
+    "lamplight_room_lag_records", "Records of the last served partition still waiting in Kafka.", ["room"]
+)
 RELAYED = Counter("lamplight_relay_events", "Outbox events published.", ["room"])
 
 RECEIVED = Counter("lamplight_ingest_received", "MQTT messages received from gateways.")
@@ -20,10 +26,14 @@ LATE = Counter("lamplight_ingest_late", "Readings received more than an hour aft
 SUSPECT_CLOCK = Counter("lamplight_ingest_suspect_clock", "Readings whose instant could not be trusted.")
 ACK_SECONDS = Histogram("lamplight_ingest_ack_seconds", "Receipt to application ack.", buckets=LATENCY)
 LINE_DROPPED = Counter("lamplight_ingest_line_dropped", "MQTT connections lost.")
-SESSION_LOST = Counter("lamplight_ingest_session_lost", "Reconnects at which the broker had forgotten our session.")
+SESSION_LOST = Counter(
+    "lamplight_ingest_session_lost", "Reconnects at which the broker had forgotten our session."
+)
 
 REQUESTS = Counter("lamplight_web_requests", "Requests by method and class of status.", ["method", "status"])
-REQUEST_SECONDS = Histogram("lamplight_web_request_seconds", "Server time of a request.", ["method"], buckets=LATENCY)
+REQUEST_SECONDS = Histogram(
+    "lamplight_web_request_seconds", "Server time of a request.", ["method"], buckets=LATENCY
+)
 SIGN_INS = Counter("lamplight_web_sign_ins", "Attempts to sign in.", ["outcome"])
 
 

@@ -19,12 +19,14 @@ at the 5th. Infrastructure errors are retried with back-off for ever.
 import asyncio
 import contextlib
 import os
+import random
 import time
 import traceback
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime
+from pathlib import Path
 from typing import Any, Generic, Protocol, TypeVar
 from uuid import UUID
 
@@ -106,7 +108,9 @@ class Course(Generic[E]):
 
 
 @asynccontextmanager
-async def consumer(bootstrap: str, course: Course[Any], *, member: str | None = None) -> AsyncIterator[AIOKafkaConsumer]:
+async def consumer(
+    bootstrap: str, course: Course[Any], *, member: str | None = None
+) -> AsyncIterator[AIOKafkaConsumer]:
     """A consumer with every unsafe default of aiokafka set by hand."""
     opened = AIOKafkaConsumer(
         bootstrap_servers=bootstrap,
@@ -207,7 +211,12 @@ class Pump(ConsumerRebalanceListener, Generic[E]):  # type: ignore[misc]
                            ON CONFLICT (room, topic, partition) DO UPDATE
                               SET epoch = p.epoch + 1, owner = excluded.owner, tries = p.tries + 1, moved_at = now()
                            RETURNING epoch, next_offset, tries""",
-                        {"room": self._course.room, "topic": tp.topic, "partition": tp.partition, "owner": self._owner},
+                        {
+                            "room": self._course.room,
+                            "topic": tp.topic,
+                            "partition": tp.partition,
+                            "owner": self._owner,
+                        },
                     )
                 ).fetchone()
                 assert row is not None  # noqa: S101 - an upsert returns its row
@@ -257,7 +266,11 @@ class Pump(ConsumerRebalanceListener, Generic[E]):  # type: ignore[misc]
                 self._room.forget()
                 self._claims.pop(tp, None)
                 self._meter.fenced()
-                log.warning("pump.replaced", room=self._course.room, partition=tp.partition, epoch=claim.epoch)
+                log.warning(
+                    "pump.replaced", room=self._course.room, partition=tp.partition, epoch=claim.epoch
+                )
+                # Two who believe they own it must not fence each other out in turns: let the other one work.
+                await asyncio.sleep(random.uniform(0.5, 2))  # noqa: S311 - jitter, not a secret
                 return
             except OUTAGES as error:
                 self._room.forget()
@@ -272,12 +285,19 @@ class Pump(ConsumerRebalanceListener, Generic[E]):  # type: ignore[misc]
                 self._room.forget()
                 if alone:
                     raise  # parking itself failed: broken plumbing, let the process end and be restarted
-                log.warning("pump.batch_failed", room=self._course.room, error=type(error).__name__, records=len(records))
+                log.warning(
+                    "pump.batch_failed",
+                    room=self._course.room,
+                    error=type(error).__name__,
+                    records=len(records),
+                )
                 alone = True
             else:
                 claim.tries = 0
                 events, skipped, parked = counts
-                self._meter.served(events=events, skipped=skipped, parked=parked, seconds=time.monotonic() - started)
+                self._meter.served(
+                    events=events, skipped=skipped, parked=parked, seconds=time.monotonic() - started
+                )
                 self._wake()
                 await self._tell_lag(tp, fresh[-1].offset + 1)
                 return
@@ -311,7 +331,9 @@ class Pump(ConsumerRebalanceListener, Generic[E]):  # type: ignore[misc]
             await self._send(conn, out)
         return len(new), len(events) - len(new), 0
 
-    async def _each(self, conn: Connection, records: list[ConsumerRecord], park: str | None) -> tuple[int, int, int]:
+    async def _each(
+        self, conn: Connection, records: list[ConsumerRecord], park: str | None
+    ) -> tuple[int, int, int]:
         """Record by record, each in a savepoint; what raises is parked with its reason."""
         served = skipped = parked = 0
         for record in records:
@@ -327,7 +349,7 @@ class Pump(ConsumerRebalanceListener, Generic[E]):  # type: ignore[misc]
                 served, skipped = served + len(new), skipped + 1 - len(new)
             except OUTAGES:
                 raise
-            except Exception as error:
+            except Exception as error:  # noqa: BLE001 - whatever it was, the next patient is served
                 self._room.forget()
                 parked += 1
                 if event is None:
@@ -336,10 +358,12 @@ class Pump(ConsumerRebalanceListener, Generic[E]):  # type: ignore[misc]
                 await self._park(conn, record, event, error)
         return served, skipped, parked
 
-    async def _park(self, conn: Connection, record: ConsumerRecord, event: E | None, error: Exception) -> None:
+    async def _park(
+        self, conn: Connection, record: ConsumerRecord, event: E | None, error: Exception
+    ) -> None:
         """Keep the record aside, tell the room, and say it loudly; the message of the error may quote health data."""
         frame = traceback.extract_tb(error.__traceback__)[-1:]
-        reason = " ".join([type(error).__name__, *(f"at {os.path.basename(f.filename)}:{f.lineno}" for f in frame)])  # noqa: PTH119
+        reason = " ".join([type(error).__name__, *(f"at {Path(f.filename).name}:{f.lineno}" for f in frame)])
         await conn.execute(
             """INSERT INTO pump.parked (room, topic, partition, record_offset, event_id, key, value, error)
                VALUES (%s, %s, %s, %s, %s, %s, %s, %s) ON CONFLICT DO NOTHING""",
@@ -354,7 +378,13 @@ class Pump(ConsumerRebalanceListener, Generic[E]):  # type: ignore[misc]
                 reason,
             ),
         )
-        log.error("pump.parked", room=self._course.room, partition=record.partition, offset=record.offset, error=reason)
+        log.error(
+            "pump.parked",
+            room=self._course.room,
+            partition=record.partition,
+            offset=record.offset,
+            error=reason,
+        )
         if event is not None:
             async with conn.transaction():
                 await self._send(conn, await self._room.park(conn, event, reason=reason, now=self._clock()))
@@ -402,7 +432,7 @@ class Pump(ConsumerRebalanceListener, Generic[E]):  # type: ignore[misc]
             await self._consumer.commit({tp: offset})
 
     async def _watch(self) -> None:
-        """aiokafka can stop fetching and stay alive (issues 1154, 847, 727): then only a new process helps."""
+        """Aiokafka can stop fetching and stay alive (issues 1154, 847, 727): then only a new process helps."""
         stood: dict[TopicPartition, int] = {}
         while True:
             await asyncio.sleep(STUCK_S)

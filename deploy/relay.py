@@ -27,7 +27,14 @@ class Relay:
     """One room's way out. Several may run; a transaction-long advisory lock lets one of them work at a time."""
 
     def __init__(
-        self, room: str, *, bootstrap: str, pool: AsyncConnectionPool, dsn: Secret, meter: Meter, batch: int = 2_000
+        self,
+        room: str,
+        *,
+        bootstrap: str,
+        pool: AsyncConnectionPool,
+        dsn: Secret,
+        meter: Meter,
+        batch: int = 2_000,
     ) -> None:
         self._room, self._bootstrap, self._pool, self._dsn, self._meter = room, bootstrap, pool, dsn, meter
         self._batch = batch
@@ -71,7 +78,9 @@ class Relay:
     async def _publish(self, out: AIOKafkaProducer) -> int:
         async with self._pool.connection() as conn, conn.transaction():
             locked = await (
-                await conn.execute("SELECT pg_try_advisory_xact_lock(hashtext('relay'), hashtext(%s))", (self._room,))
+                await conn.execute(
+                    "SELECT pg_try_advisory_xact_lock(hashtext('relay'), hashtext(%s))", (self._room,)
+                )
             ).fetchone()
             if not locked or not locked[0]:
                 return 0
@@ -95,7 +104,9 @@ class Relay:
         while True:
             try:
                 async with await psycopg.AsyncConnection.connect(self._dsn.reveal(), autocommit=True) as conn:
-                    await conn.execute(psycopg.sql.SQL("LISTEN {}").format(psycopg.sql.Identifier(f"outbox_{self._room}")))
+                    await conn.execute(
+                        psycopg.sql.SQL("LISTEN {}").format(psycopg.sql.Identifier(f"outbox_{self._room}"))
+                    )
                     async for _ in conn.notifies():
                         self._work.set()
             except OUTAGES:

@@ -25,6 +25,9 @@ class Secret(str):
         return str.__str__(self)
 
 
+NO_SECRET = Secret("")
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
     """All settings of all processes; each process requires only what it uses (`require`)."""
@@ -32,9 +35,9 @@ class Settings:
     kafka: str = ""  # bootstrap servers, host:port[,host:port]
     partitions: int = 8  # of every topic; 64 or more in production
     replication: int = 1
-    database: Secret = Secret("")  # DSN of lamplight_pipeline: the services
-    database_web: Secret = Secret("")  # DSN of lamplight_web: the pages, under row-level security
-    database_owner: Secret = Secret("")  # DSN of lamplight_owner: migrations only
+    database: Secret = NO_SECRET  # DSN of lamplight_pipeline: the services
+    database_web: Secret = NO_SECRET  # DSN of lamplight_web: the pages, under row-level security
+    database_owner: Secret = NO_SECRET  # DSN of lamplight_owner: migrations only
     mqtt: str = ""  # host:port of the broker's TLS listener
     mqtt_ca: Path | None = None
     mqtt_cert: Path | None = None  # ingest's client certificate, or the gateway's

@@ -62,9 +62,15 @@ class Desk:
         self.secure = secure
         loaders = {"web": PackageLoader("deploy.web"), **{room: PackageLoader(room) for room in rooms}}
         self._jinja = Environment(
-            loader=PrefixLoader(loaders), autoescape=select_autoescape(), undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+            loader=PrefixLoader(loaders),
+            autoescape=select_autoescape(),
+            undefined=StrictUndefined,
+            trim_blocks=True,
+            lstrip_blocks=True,
         )
-        self._jinja.filters.update(ago=_ago, initials=lambda name: "".join(part[0] for part in name.split()[:2]))
+        self._jinja.filters.update(
+            ago=_ago, initials=lambda name: "".join(part[0] for part in name.split()[:2])
+        )
 
     async def guard(self, request: Request) -> None:
         """Dependency of every route of every room: a person, and for unsafe methods proof that the page is ours.
@@ -79,13 +85,17 @@ class Desk:
         if request.method in SAFE:
             return
         if not from_here(request):
-            raise HTTPException(403, "This request did not come from a Lamplight page. Open the page again and repeat it.")
+            raise HTTPException(
+                403, "This request did not come from a Lamplight page. Open the page again and repeat it."
+            )
         sent = request.headers.get("x-csrf-token")
         if sent is None:
             field = (await request.form()).get("csrf")
             sent = field if isinstance(field, str) else ""
         if not secrets.compare_digest(sent.encode(), who.csrf.encode()):
-            raise HTTPException(403, "This page is older than your sign-in. Reload it and repeat what you did.")
+            raise HTTPException(
+                403, "This page is older than your sign-in. Reload it and repeat what you did."
+            )
 
     def who(self, request: Request) -> Who:
         who: Who = request.state.who
@@ -117,7 +127,8 @@ class Desk:
         """The patients among `ids` whom this transaction may see."""
         rows = await (
             await conn.execute(
-                "SELECT patient_id, name, mrn, born, zone FROM who.patient WHERE patient_id = ANY(%s)", (list(ids),)
+                "SELECT patient_id, name, mrn, born, zone FROM who.patient WHERE patient_id = ANY(%s)",
+                (list(ids),),
             )
         ).fetchall()
         return {r[0]: Patient(patient_id=r[0], name=r[1], mrn=r[2], born=r[3], zone=r[4]) for r in rows}
@@ -126,7 +137,9 @@ class Desk:
         """Everybody of the practice by id, so that a page can name who holds what."""
         return dict(await (await conn.execute("SELECT staff_id, name FROM who.staff")).fetchall())
 
-    def page(self, request: Request, template: str, *, status_code: int = 200, **context: Any) -> HTMLResponse:
+    def page(
+        self, request: Request, template: str, *, status_code: int = 200, **context: Any
+    ) -> HTMLResponse:
         return HTMLResponse(self.render(request, template, **context), status_code=status_code)
 
     def render(self, request: Request, template: str, **context: Any) -> str:

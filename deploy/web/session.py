@@ -49,7 +49,9 @@ def token_hash(token: str) -> bytes:
     return hashlib.sha256(token.encode()).digest()
 
 
-async def sign_in(pool: AsyncConnectionPool, email: str, password: str, *, now: datetime) -> tuple[Outcome, str]:
+async def sign_in(
+    pool: AsyncConnectionPool, email: str, password: str, *, now: datetime
+) -> tuple[Outcome, str]:
     """(outcome, cookie token or ""). The same answer and time for an unknown person and a wrong password."""
     account = hashlib.sha256(email.strip().lower().encode()).digest()
     async with pool.connection() as conn:
@@ -61,13 +63,23 @@ async def sign_in(pool: AsyncConnectionPool, email: str, password: str, *, now: 
             )
         ).fetchone()
         failures, last = row or (0, None)
-        if failures >= FREE_TRIES and last and now < last + timedelta(seconds=2 ** min(failures - FREE_TRIES, 9)):
+        if (
+            failures >= FREE_TRIES
+            and last
+            and now < last + timedelta(seconds=2 ** min(failures - FREE_TRIES, 9))
+        ):
             return Outcome.WAIT, ""
-        person = await (await conn.execute("SELECT staff_id, password_hash FROM who.find_staff(%s)", (email.strip(),))).fetchone()
+        person = await (
+            await conn.execute("SELECT staff_id, password_hash FROM who.find_staff(%s)", (email.strip(),))
+        ).fetchone()
         await conn.commit()  # hashing takes a while: hold nothing meanwhile
-        right = await asyncio.to_thread(_verify, person[1] if person else _NOBODY, password) and person is not None
+        right = (
+            await asyncio.to_thread(_verify, person[1] if person else _NOBODY, password)
+            and person is not None
+        )
         await conn.execute(
-            "INSERT INTO who.sign_in_attempt (account_hash, at, succeeded) VALUES (%s, %s, %s)", (account, now, right)
+            "INSERT INTO who.sign_in_attempt (account_hash, at, succeeded) VALUES (%s, %s, %s)",
+            (account, now, right),
         )
         if not right or person is None:
             return Outcome.REFUSED, ""
@@ -103,7 +115,9 @@ async def find(pool: AsyncConnectionPool, token: str, *, now: datetime) -> Who |
             await end(pool, token, now=now)
             return None
         if now - seen_at > timedelta(seconds=30):
-            await conn.execute("UPDATE who.session SET seen_at = %s WHERE token_hash = %s", (now, token_hash(token)))
+            await conn.execute(
+                "UPDATE who.session SET seen_at = %s WHERE token_hash = %s", (now, token_hash(token))
+            )
         names = ("staff_id", "name", "role", "credential", "practice_id", "practice_name", "zone", "csrf")
         return Who(**dict(zip(names, person, strict=True)))
 
@@ -111,5 +125,6 @@ async def find(pool: AsyncConnectionPool, token: str, *, now: datetime) -> Who |
 async def end(pool: AsyncConnectionPool, token: str, *, now: datetime) -> None:
     async with pool.connection() as conn:
         await conn.execute(
-            "UPDATE who.session SET ended_at = %s WHERE token_hash = %s AND ended_at IS NULL", (now, token_hash(token))
+            "UPDATE who.session SET ended_at = %s WHERE token_hash = %s AND ended_at IS NULL",
+            (now, token_hash(token)),
         )

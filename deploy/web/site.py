@@ -21,12 +21,19 @@ from deploy.web.frame import Desk, SignInNeeded, from_here, sign_in_url
 log = structlog.get_logger()
 
 HEADERS = {
-    "content-security-policy": "default-src 'self'; img-src 'self' data:; frame-ancestors 'none'; base-uri 'none'; form-action 'self'",
+    "content-security-policy": "default-src 'self'; img-src 'self' data:; frame-ancestors 'none'; "
+    "base-uri 'none'; form-action 'self'",
     "referrer-policy": "no-referrer",
     "x-content-type-options": "nosniff",
     "cross-origin-opener-policy": "same-origin",
 }
-HOME = {"nurse": "/queue", "physician": "/queue", "coordinator": "/tasks", "admin": "/queue", "auditor": "/month"}
+HOME = {
+    "nurse": "/queue",
+    "physician": "/queue",
+    "coordinator": "/tasks",
+    "admin": "/queue",
+    "auditor": "/month",
+}
 
 
 class Headers:
@@ -58,9 +65,15 @@ def site(desk: Desk, routers: Sequence[APIRouter], *, static: Iterable[str]) -> 
     """The whole web application. Every room's router is behind the guard; sign-in alone is not."""
     app = FastAPI(title="Lamplight", docs_url=None, redoc_url=None, openapi_url=None)
     app.add_middleware(Headers)
-    app.mount("/static/web", StaticFiles(directory=str(resources.files("deploy.web") / "static")), name="static-web")
+    app.mount(
+        "/static/web", StaticFiles(directory=str(resources.files("deploy.web") / "static")), name="static-web"
+    )
     for room in static:
-        app.mount(f"/static/{room}", StaticFiles(directory=str(resources.files(room) / "static")), name=f"static-{room}")
+        app.mount(
+            f"/static/{room}",
+            StaticFiles(directory=str(resources.files(room) / "static")),
+            name=f"static-{room}",
+        )
     app.include_router(_doors(desk))
     for router in routers:
         app.include_router(router, dependencies=[Depends(desk.guard)])
@@ -73,15 +86,32 @@ def site(desk: Desk, routers: Sequence[APIRouter], *, static: Iterable[str]) -> 
 
     @app.exception_handler(StarletteHTTPException)
     async def in_words(request: Request, error: StarletteHTTPException) -> HTMLResponse:
-        words = str(error.detail) if error.status_code != 404 or error.detail != "Not Found" else "There is no such page here."  # noqa: PLR2004
-        return desk.page(request, "web/error.html", status_code=error.status_code, status=error.status_code, words=words)
+        words = "There is no such page here." if error.detail == "Not Found" else str(error.detail)
+        return desk.page(
+            request, "web/error.html", status_code=error.status_code, status=error.status_code, words=words
+        )
 
     @app.exception_handler(Exception)
     async def our_fault(request: Request, error: Exception) -> HTMLResponse:
         away = isinstance(error, OUTAGES)
-        log.error("web.failed", error=type(error).__name__, method=request.method, route=getattr(request.scope.get("route"), "path", "?"))
-        words = "The database is not answering. Nothing was saved; try again in a moment." if away else "This is our fault. It has been logged; nothing was saved."
-        return desk.page(request, "web/error.html", status_code=503 if away else 500, status=503 if away else 500, words=words)
+        log.error(
+            "web.failed",
+            error=type(error).__name__,
+            method=request.method,
+            route=getattr(request.scope.get("route"), "path", "?"),
+        )
+        words = (
+            "The database is not answering. Nothing was saved; try again in a moment."
+            if away
+            else "This is our fault. It has been logged; nothing was saved."
+        )
+        return desk.page(
+            request,
+            "web/error.html",
+            status_code=503 if away else 500,
+            status=503 if away else 500,
+            words=words,
+        )
 
     return app
 
@@ -96,7 +126,10 @@ def _doors(desk: Desk) -> APIRouter:
 
     @router.post("/sign-in")
     async def sign_in(
-        request: Request, email: Annotated[str, Form()], password: Annotated[str, Form()], back: Annotated[str, Form()] = "/"
+        request: Request,
+        email: Annotated[str, Form()],
+        password: Annotated[str, Form()],
+        back: Annotated[str, Form()] = "/",
     ) -> Response:
         if not from_here(request):
             raise HTTPException(403, "Sign in on Lamplight's own page.")
@@ -108,7 +141,9 @@ def _doors(desk: Desk) -> APIRouter:
                 if outcome is session.Outcome.WAIT
                 else "E-mail or password is not right."
             )
-            return desk.page(request, "web/sign_in.html", status_code=401, back=back, words=words, email=email)
+            return desk.page(
+                request, "web/sign_in.html", status_code=401, back=back, words=words, email=email
+            )
         home = back if back.startswith("/") and not back.startswith(("//", "/\\")) else "/"
         answer = RedirectResponse(home, status_code=303)
         answer.set_cookie(desk.cookie, token, httponly=True, secure=desk.secure, samesite="lax", path="/")

@@ -64,10 +64,14 @@ class Summing:
             if event.n == self.poison:
                 raise ValueError("poison")
             if event.patient_id not in self.totals:
-                row = await (await conn.execute("SELECT total FROM summing WHERE patient_id = %s", (event.patient_id,))).fetchone()
+                row = await (
+                    await conn.execute("SELECT total FROM summing WHERE patient_id = %s", (event.patient_id,))
+                ).fetchone()
                 self.totals[event.patient_id] = row[0] if row else 0
             self.totals[event.patient_id] += event.n
-            out.append(Echo(event_id=uuid4(), patient_id=event.patient_id, total=self.totals[event.patient_id]))
+            out.append(
+                Echo(event_id=uuid4(), patient_id=event.patient_id, total=self.totals[event.patient_id])
+            )
         for patient_id, total in self.totals.items():
             await conn.execute(
                 "INSERT INTO summing VALUES (%s, %s) ON CONFLICT (patient_id) DO UPDATE SET total = excluded.total",
@@ -117,15 +121,26 @@ class World:
 
     async def count(self, table):
         async with self.pool.connection() as conn:
-            return (await (await conn.execute(f"SELECT count(*) FROM pump.{table} WHERE room = %s", (self.course.room,))).fetchone())[0]
+            return (
+                await (
+                    await conn.execute(
+                        f"SELECT count(*) FROM pump.{table} WHERE room = %s", (self.course.room,)
+                    )
+                ).fetchone()
+            )[0]
 
     async def pause_until_served_by_another(self, room, meter, events):
         """Let another process serve `events` behind the back of the pump at work: it has the partition afterwards."""
         async with self.pool.connection() as conn:
             for event in events:
-                await conn.execute("INSERT INTO pump.seen (room, event_id) VALUES (%s, %s)", (self.course.room, event.event_id))
+                await conn.execute(
+                    "INSERT INTO pump.seen (room, event_id) VALUES (%s, %s)",
+                    (self.course.room, event.event_id),
+                )
             await room.handle(conn, events, now=datetime.now(UTC))
-            await conn.execute("UPDATE pump.partition SET epoch = epoch + 1 WHERE room = %s", (self.course.room,))
+            await conn.execute(
+                "UPDATE pump.partition SET epoch = epoch + 1 WHERE room = %s", (self.course.room,)
+            )
         meter.events += len(events)
 
     @contextlib.asynccontextmanager
@@ -133,10 +148,21 @@ class World:
         """A pump at work; `group` gives it a consumer group of its own: two pumps then both believe they own all."""
         course = self.course
         stopping = asyncio.Event()
-        feed_course = course if group is None else Course(room=group, source=course.source, reads=course.reads, target=course.target)
+        feed_course = (
+            course
+            if group is None
+            else Course(room=group, source=course.source, reads=course.reads, target=course.target)
+        )
         async with consumer(self.kafka, feed_course) as feed:
             pump = kind(
-                course, room, consumer=feed, pool=self.pool, clock=lambda: datetime.now(UTC), meter=meter, owner="test", batch=batch
+                course,
+                room,
+                consumer=feed,
+                pool=self.pool,
+                clock=lambda: datetime.now(UTC),
+                meter=meter,
+                owner="test",
+                batch=batch,
             )
             task = asyncio.create_task(pump.run(stopping))
             try:
@@ -190,7 +216,10 @@ class Unfenced(Pump):
 
     async def _fence(self, conn, tp, claim):
         row = await (
-            await conn.execute("SELECT next_offset FROM pump.partition WHERE room = %s AND partition = %s", (self._course.room, tp.partition))
+            await conn.execute(
+                "SELECT next_offset FROM pump.partition WHERE room = %s AND partition = %s",
+                (self._course.room, tp.partition),
+            )
         ).fetchone()
         return row[0]
 
@@ -245,7 +274,9 @@ async def test_a_new_pump_goes_on_where_the_database_says(world):
         await world.tell(*beats(maria, [1, 2]))
         await until(lambda: _is(lambda: first.events == 2))
     await world.tell(*beats(maria, [3]))
-    async with world.pumping(Summing(), second, group=f"other-{uuid4()}"):  # no committed group offset to help
+    async with world.pumping(
+        Summing(), second, group=f"other-{uuid4()}"
+    ):  # no committed group offset to help
         await until(lambda: _is(lambda: second.events == 1))
     assert second.skipped == 0
     assert await world.totals() == {maria: 6}
@@ -254,7 +285,9 @@ async def test_a_new_pump_goes_on_where_the_database_says(world):
 async def test_the_relay_brings_everything_out_in_order_and_empties_the_outbox(world):
     maria, meter = uuid4(), Quiet()
     stopping = asyncio.Event()
-    way_out = relay.Relay(world.course.room, bootstrap=world.kafka, pool=world.pool, dsn=world.dsn, meter=meter)
+    way_out = relay.Relay(
+        world.course.room, bootstrap=world.kafka, pool=world.pool, dsn=world.dsn, meter=meter
+    )
     relaying = asyncio.create_task(way_out.run(stopping))
     async with world.pumping(Summing(), Quiet()):
         await world.tell(*beats(maria, range(1, 51)))
@@ -263,7 +296,9 @@ async def test_the_relay_brings_everything_out_in_order_and_empties_the_outbox(w
     way_out.wake()
     await relaying
     heard = []
-    async with consumer(world.kafka, Course(room=f"listener-{uuid4()}", source=world.course.target, reads=Echo, target=None)) as feed:
+    async with consumer(
+        world.kafka, Course(room=f"listener-{uuid4()}", source=world.course.target, reads=Echo, target=None)
+    ) as feed:
         feed.subscribe([world.course.target])
         while len(heard) < 50:
             for records in (await feed.getmany(timeout_ms=1000)).values():
