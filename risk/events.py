@@ -90,7 +90,9 @@ class Scored(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag=
     history: bool = False
     tier: Tier
     findings: tuple[Finding, ...] = ()
-    assessed: tuple[Concern, ...] = ()  # concerns this reading could speak about; those without a finding are calm
+    assessed: tuple[
+        Concern, ...
+    ] = ()  # concerns this reading could speak about; those without a finding are calm
     bands: tuple[Band, ...] = ()
     drift_score: float | None = None
     p_low_24h: float | None = None

@@ -1,0 +1,110 @@
+"""The patient's own usual: level, spread and daily rhythm, robust to gross errors, shrunk to the population at first.
+
+Weak where it must be: with fewer than `DAYS_TO_KNOW` days measured it leans on strangers and says `learning`.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from risk.memory import Bools, Floats, Ints, Past
+
+DAYS_TO_KNOW = 7
+"""Distinct days before a band is the patient's own (home protocols ask for 4-7 days)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class People:
+    """What is known of a quantity before the patient has shown anything: the population's level and spreads.
+
+    Systolic: trial visits (level) and day-by-day home spread 8.6 +- 3.1 mm[Hg] (Ohasama); `within` is the spread of
+    readings of one sitting (three a minute apart: 4.65 mm[Hg], NHANES).
+    """
+
+    level: float
+    between: float  # spread of personal levels
+    spread: float  # usual day-by-day spread of one person
+    within: float  # spread inside one sitting
+    rhythm: float  # spread of a slot of the day around the personal level
+
+
+PEOPLE: dict[str, People] = {
+    "systolic": People(level=134.0, between=18.0, spread=8.6, within=4.7, rhythm=4.0),
+    "diastolic": People(level=80.0, between=11.0, spread=5.8, within=3.5, rhythm=3.0),
+    "pulse": People(level=72.0, between=10.0, spread=6.0, within=3.0, rhythm=4.0),
+    "glucose": People(level=5.0, between=0.35, spread=0.38, within=0.1, rhythm=0.2),  # of ln(mg/dL)
+}
+
+SPREAD_TRUST = 6.0
+"""How many differences the population's spread is worth against the patient's own."""
+GROSS = 2.5
+"""Spreads beyond which a slot is pulled in: a cuff over a sleeve must not move the level."""
+RECENT_SLOTS = 16
+PAIRS_TO_KNOW = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Robust:
+    """One quantity's window made safe: centred, gross errors pulled in, weights by how often a slot was measured."""
+
+    centre: Floats  # (rows,)
+    spread: Floats  # (rows,)
+    value: Floats  # (rows, slots) about the centre, 0 where missing
+    weight: Floats  # (rows, slots) 0 where missing
+    seen: Ints  # (rows,) slots measured
+
+
+def settle(past: Past, people: People, slots_a_day: int) -> Robust:
+    """Centre, spread and pulled-in values of the window.
+
+    The spread comes from differences between the same slot of neighbouring days, so that neither a drift nor the
+    daily rhythm widens it; it starts at the population's and becomes the patient's own.
+    """
+    there = past.count > 0
+    shown = np.where(there, past.mean, np.nan)
+    seen = there.sum(axis=1)
+    centre = _median(shown, seen)
+    recent = shown[:, -RECENT_SLOTS:]
+    recently = there[:, -RECENT_SLOTS:].sum(axis=1)
+    lately = np.where(recently > 0, _median(recent, recently), centre)
+    steps = np.abs(shown[:, slots_a_day:] - shown[:, :-slots_a_day])
+    pairs = (~np.isnan(steps)).sum(axis=1)
+    # The median |difference| of two normal values is 0.954 of their spread.
+    own = np.where(pairs >= PAIRS_TO_KNOW, _median(steps, pairs) / 0.954, people.spread)
+    trust = pairs * 0.5
+    spread = np.sqrt((SPREAD_TRUST * people.spread**2 + trust * own**2) / (SPREAD_TRUST + trust))
+    reach = GROSS * spread
+    lowest, highest = np.minimum(centre, lately) - reach, np.maximum(centre, lately) + reach
+    value = np.clip(past.mean, lowest[:, None], highest[:, None]) - centre[:, None]
+    # Readings of one slot share the day's state: the second and third add less than the first.
+    share = (people.within / people.spread) ** 2
+    weight = np.where(there, 1.0 / (1.0 - share + share / np.maximum(past.count, 1)), 0.0)
+    return Robust(centre, spread, np.where(there, value, 0.0), weight, seen)
+
+
+def _median(values: Floats, many: Ints) -> Floats:
+    """The upper median of each row, NaNs left out; 0 for an empty row."""
+    ranked = np.sort(values, axis=1)  # NaNs last
+    middle = ranked[np.arange(len(values)), np.minimum(many // 2, values.shape[1] - 1)]
+    return np.where(many > 0, middle, 0.0)
+
+
+@dataclass(frozen=True, slots=True)
+class Usual:
+    """The personal band of one quantity at the reading's slot of the day."""
+
+    level: Floats
+    spread: Floats
+    days: Ints
+    learning: Bools
+
+
+def usual(level: Floats, precision: Floats, spread: Floats, days: Ints, people: People) -> Usual:
+    """Shrink the patient's level towards the population by how little is known of it.
+
+    `precision` counts slots' worth of own evidence about the level.
+    """
+    own = precision / spread**2
+    strangers = 1.0 / people.between**2
+    mixed = (own * level + strangers * people.level) / (own + strangers)
+    return Usual(mixed, spread, days, days < DAYS_TO_KNOW)

@@ -1,0 +1,260 @@
+"""What is remembered of one patient: a fixed block of bytes holding 64 days of slot means and the last readings.
+
+The block is the whole state of the scorer. It holds whole numbers in event order, so two histories with the same
+readings have the same block, and a crash, a move or a replay cannot make them differ. No I/O here.
+"""
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ingest.events import Kind
+
+LAYOUT = 1
+RECENT = 24
+"""Readings kept with their exact time, for sittings and "five of the last six"."""
+COUNT_MOST = 14
+"""Readings of one slot that are learnt; a patient who measures twenty times in an hour is heard fourteen times."""
+ANCHOR_MOST = 40.0
+"""Slots' worth of trust in the level of the days that left the window."""
+SITTING = 30 * 60
+Floats = npt.NDArray[np.float64]
+Ints = npt.NDArray[np.int64]
+Bools = npt.NDArray[np.bool_]
+Block = npt.NDArray[np.void]
+
+
+@dataclass(frozen=True)
+class Shape:
+    """How one kind of reading is laid out in time: which quantities, and how a day is cut into slots."""
+
+    kind: Kind
+    quantities: tuple[str, ...]
+    slots_a_day: int
+    starts_at: int  # hour of local time at which the first slot of a day begins
+    slot_names: tuple[str, ...]
+    slots: int  # slots kept: 64 days
+    scale: float  # stored whole number per unit of a slot total
+    tallies: tuple[str, ...] = ()  # further whole numbers summed per slot
+
+    @property
+    def seconds(self) -> int:
+        return 86400 // self.slots_a_day
+
+    @property
+    def dtype(self) -> np.dtype[np.void]:
+        many = len(self.quantities)
+        return np.dtype(
+            [
+                ("layout", "u1"),
+                ("latest", "<i8"),  # unix seconds of the newest reading learnt; 0: none yet
+                ("newest", "<i4"),  # number of the newest slot
+                ("first", "<i4"),  # number of the first slot ever learnt
+                ("reset", "<i4"),  # the baseline forgets what lies before this slot
+                ("anchor", "<f4", (many,)),  # level of the days that left the window
+                ("trust", "<f4", (many,)),  # how many slots that level is worth
+                ("recent_at", "<i8", (RECENT,)),  # unix seconds, rising; 0: empty
+                ("recent", "<u2", (RECENT, many)),  # value x 16; 0: absent
+                ("count", "u1", (self.slots, many)),
+                ("total", "<u2", (self.slots, many)),
+                *[(name, "<u2", (self.slots,)) for name in self.tallies],
+            ]
+        )
+
+    def slot_of(self, at: int, offset_minutes: int | None) -> int:
+        """The number of the slot an instant falls into, on the patient's own clock."""
+        return (at + (offset_minutes or 0) * 60 - self.starts_at * 3600) // self.seconds
+
+    def slot_name(self, slot: int) -> str:
+        return self.slot_names[slot % self.slots_a_day]
+
+
+PRESSURE = Shape(
+    kind=Kind.BLOOD_PRESSURE,
+    quantities=("systolic", "diastolic", "pulse"),
+    slots_a_day=2,
+    starts_at=3,
+    slot_names=("morning", "evening"),
+    slots=128,
+    scale=16.0,
+)
+GLUCOSE = Shape(
+    kind=Kind.GLUCOSE,
+    quantities=("glucose",),
+    slots_a_day=4,
+    starts_at=4,
+    slot_names=("morning", "midday", "evening", "night"),
+    slots=256,
+    scale=600.0,  # of ln(mg/dL)
+    tallies=("low", "very_low", "low_risk"),
+)
+SHAPES: dict[Kind, Shape] = {Kind.BLOOD_PRESSURE: PRESSURE, Kind.GLUCOSE: GLUCOSE}
+DTYPES: dict[Kind, np.dtype[np.void]] = {kind: shape.dtype for kind, shape in SHAPES.items()}
+
+
+class MemoryRefused(ValueError):
+    """A stored block of another layout: rebuild it from the log, never guess."""
+
+
+def empty(shape: Shape) -> bytes:
+    """The memory of somebody never seen.
+
+    >>> len(empty(PRESSURE)) < 4096, len(empty(GLUCOSE)) < 4096
+    (True, True)
+    """
+    block = np.zeros(1, DTYPES[shape.kind])
+    block["layout"] = LAYOUT
+    return block.tobytes()
+
+
+def unpack(memories: list[bytes], shape: Shape) -> Block:
+    """The blocks of many patients as one array, one row each."""
+    size = DTYPES[shape.kind].itemsize
+    for memory in memories:
+        if len(memory) != size or memory[0] != LAYOUT:
+            raise MemoryRefused(
+                f"a {shape.kind} memory of {len(memory)} bytes, layout {memory[:1].hex()}; wanted {size}, {LAYOUT:02x}"
+            )
+    return np.frombuffer(bytearray(b"".join(memories)), DTYPES[shape.kind])
+
+
+def pack(block: Block) -> list[bytes]:
+    """The reverse of `unpack`."""
+    size, whole = block.dtype.itemsize, block.tobytes()
+    return [whole[place : place + size] for place in range(0, len(whole), size)]
+
+
+def learn(
+    block: Block,
+    shape: Shape,
+    *,
+    slot: Ints,
+    at: Ints,
+    values: Floats,
+    stored: Floats,
+    tallies: dict[str, Floats],
+    where: Bools,
+    reset: Ints,
+) -> None:
+    """Put one reading per row into its place in event time, changing the block.
+
+    `values` (rows, quantities) are the readings as shown, `stored` the same as the window sums them (ln for
+    glucose), NaN where missing. Order matters:
+
+    1. A clinician's reset empties the anchor before anything is folded into it.
+    2. A newer slot moves the window on: what drops out at the far end is folded into the anchor.
+    3. The reading is added to its slot, unless the slot has already left the window.
+    4. The reading joins the last readings, at its place in time.
+    """
+    fresh = where & (block["latest"] == 0)
+    block["newest"][fresh] = slot[fresh]
+    block["first"][fresh] = slot[fresh]
+    _forget(block, where & (reset > block["reset"]), reset)
+    ahead = np.nonzero(where & (slot > block["newest"]))[0]
+    if len(ahead):
+        _advance(block, shape, ahead, slot[ahead])
+    block["first"][where] = np.minimum(block["first"], slot)[where]
+    inside = np.nonzero(where & (slot > block["newest"] - shape.slots))[0]
+    place = slot[inside] % shape.slots
+    count = block["count"][inside, place]
+    heard = ~np.isnan(stored[inside]) & (count < COUNT_MOST)
+    block["count"][inside, place] = count + heard
+    whole = np.where(heard, np.rint(np.nan_to_num(stored[inside]) * shape.scale), 0).astype(np.uint16)
+    block["total"][inside, place] += whole
+    for name, amount in tallies.items():
+        block[name][inside, place] += np.where(heard[:, 0], amount[inside], 0).astype(np.uint16)
+    _remember(block, np.nonzero(where)[0], at, values)
+    block["latest"][where] = np.maximum(block["latest"], at)[where]
+
+
+def _forget(block: Block, rows: Bools, reset: Ints) -> None:
+    block["reset"][rows] = reset[rows]
+    block["anchor"][rows] = 0
+    block["trust"][rows] = 0
+
+
+def _advance(block: Block, shape: Shape, rows: Ints, slot: Ints) -> None:
+    places = np.arange(shape.slots)
+    newest = block["newest"][rows].astype(np.int64)[:, None]
+    held = newest - (newest - places) % shape.slots  # the slot number at every place of the ring, before
+    will = slot[:, None] - (slot[:, None] - places) % shape.slots  # and after
+    leaves = held != will
+    count = block["count"][rows]
+    kept_out = (held < block["reset"][rows][:, None])[:, :, None]
+    gone = leaves[:, :, None] & (count > 0) & ~kept_out
+    mean = block["total"][rows] / np.maximum(count, 1) / shape.scale
+    more = gone.sum(axis=1)
+    trust = block["trust"][rows].astype(np.float64)
+    level = (block["anchor"][rows] * trust + np.where(gone, mean, 0.0).sum(axis=1)) / np.maximum(
+        trust + more, 1
+    )
+    block["anchor"][rows] = np.where(more > 0, level, block["anchor"][rows])
+    block["trust"][rows] = np.minimum(trust + more, ANCHOR_MOST)
+    for name in ("count", "total"):
+        block[name][rows] = np.where(leaves[:, :, None], 0, block[name][rows])
+    for name in shape.tallies:
+        block[name][rows] = np.where(leaves, 0, block[name][rows])
+    block["newest"][rows] = slot
+
+
+def _remember(block: Block, rows: Ints, at: Ints, values: Floats) -> None:
+    """Insert into the rising list of last readings; the oldest (or an empty place) drops out at the front."""
+    times, held = block["recent_at"][rows], block["recent"][rows]
+    now = at[rows][:, None]
+    place = (times <= now).sum(axis=1)[:, None] - 1  # after the front has dropped out
+    order = np.arange(RECENT)
+    source = np.where(order < place, order + 1, order)
+    times, held = np.take_along_axis(times, source, 1), np.take_along_axis(held, source[:, :, None], 1)
+    here = order == place
+    whole = np.rint(np.nan_to_num(values[rows]) * 16).astype(np.uint16)
+    block["recent_at"][rows] = np.where(here, now, times)
+    block["recent"][rows] = np.where(here[:, :, None], whole[:, None, :], held)
+
+
+@dataclass(frozen=True, slots=True)
+class Past:
+    """The window of one quantity as seen from one reading: oldest slot first, the reading's own slot last."""
+
+    mean: Floats  # (rows, slots); 0 where nothing was measured
+    count: Floats
+    anchor: Floats
+    trust: Floats
+
+
+def look_back(block: Block, shape: Shape, quantity: int, slot: Ints, reset: Ints) -> Past:
+    """What the window says up to and including one slot per row; later readings stay out of sight."""
+    places, known = _sight(block, shape, slot, reset)
+    rows = np.arange(len(block))[:, None]
+    count = np.where(known, block["count"][:, :, quantity][rows, places], 0).astype(np.float64)
+    total = block["total"][:, :, quantity][rows, places]
+    mean = np.where(count > 0, total / np.maximum(count, 1), 0.0) / shape.scale
+    trust = np.where(reset > block["reset"], 0.0, block["trust"][:, quantity])
+    return Past(mean, count, block["anchor"][:, quantity].astype(np.float64), trust.astype(np.float64))
+
+
+def tally(block: Block, shape: Shape, name: str, slot: Ints, reset: Ints) -> Floats:
+    """A per-slot sum of whole numbers, oldest slot first, as `look_back` sees it."""
+    places, known = _sight(block, shape, slot, reset)
+    rows = np.arange(len(block))[:, None]
+    seen: Floats = np.where(known, block[name][rows, places], 0).astype(np.float64)
+    return seen
+
+
+def _sight(block: Block, shape: Shape, slot: Ints, reset: Ints) -> tuple[Ints, Bools]:
+    numbers = slot[:, None] + np.arange(1 - shape.slots, 1)
+    newest = block["newest"].astype(np.int64)[:, None]
+    known = (numbers > newest - shape.slots) & (numbers <= newest) & (numbers >= reset[:, None])
+    return numbers % shape.slots, known
+
+
+def seconds(instant: datetime) -> int:
+    """Unix seconds of an aware instant."""
+    return int(instant.timestamp())
+
+
+def field(block: Block, name: str) -> Any:
+    """One header field of all rows, as whole numbers wide enough to reckon with."""
+    return block[name].astype(np.int64)

@@ -1,0 +1,115 @@
+"""Readings in, scores out: the room as the pump drives it."""
+# ruff: noqa: ARG002 - the pump hands every room a clock and a reason; this one needs neither
+
+from collections import OrderedDict
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+import psycopg
+
+from ingest.events import Kind, Reading, fact_id
+from risk import rules, store
+from risk.events import Concern, Finding, Scored, Tier
+from risk.scoring import Model, score_all
+from risk.store import Key
+
+PATIENTS_KEPT = 100_000
+"""Memories held in this process, the least recently heard leaving first: about 1.5 KB each."""
+
+
+class RiskRoom:
+    """Scores the readings of a partition, keeping each patient's memory while the partition is ours."""
+
+    def __init__(self, model: Model | None = None, *, kept: int = PATIENTS_KEPT) -> None:
+        self._model = store.packaged_model() if model is None else model
+        self._memories: OrderedDict[Key, bytes] = OrderedDict()
+        self._kept = kept
+
+    async def handle(
+        self, conn: psycopg.AsyncConnection[Any], events: Sequence[Reading], *, now: datetime
+    ) -> Sequence[Scored]:
+        """Score a batch inside the pump's transaction. Order matters:
+
+        1. Memories not held yet are loaded in one query; the partition's fence makes ours the only hand on them.
+        2. Everything is scored on copies.
+        3. Memories and scores are written; only then do the copies replace what we hold. If anything fails before
+           the commit, the pump calls `forget` and nothing half-done survives in memory.
+        """
+        if not events:
+            return []
+        keys = [(event.patient_id, event.kind) for event in events]
+        missing = {key[0] for key in keys if key not in self._memories}
+        loaded = await store.memories(conn, missing) if missing else {}
+        memories = {key: self._memories[key] for key in keys if key in self._memories} | {
+            key: memory for key, memory in loaded.items() if key not in self._memories
+        }
+        decided = await store.decided(
+            conn, list({event.patient_id for event in events}), list({event.practice_id for event in events})
+        )
+        plans = [decided.plan(event.practice_id, event.patient_id, event.effective_at) for event in events]
+        scored = score_all(memories, events, plans, self._model)
+        changed = {
+            key: (event.practice_id, key, memories[key], event.effective_at)
+            for key, event in zip(keys, events, strict=True)
+        }
+        await store.keep(conn, list(changed.values()))
+        await store.tell(conn, scored)
+        self._hold(memories)
+        return scored
+
+    async def park(
+        self, conn: psycopg.AsyncConnection[Any], event: Reading, *, reason: str, now: datetime
+    ) -> Sequence[Scored]:
+        """A reading that could not be scored still tells the next room so: somebody looks at the bare value."""
+        scored = incomplete(event, self._model)
+        await store.tell(conn, [scored])
+        return [scored]
+
+    def forget(self) -> None:
+        """Drop every memory: what the database holds is the truth."""
+        self._memories.clear()
+
+    def _hold(self, memories: dict[Key, bytes]) -> None:
+        for key, memory in memories.items():
+            self._memories[key] = memory
+            self._memories.move_to_end(key)
+        while len(self._memories) > self._kept:
+            self._memories.popitem(last=False)
+
+
+def incomplete(reading: Reading, model: Model) -> Scored:
+    """The score of a reading whose scoring failed: the bare value, and the word that it was not judged."""
+    shown = {
+        name: value
+        for name in (("glucose",) if reading.kind is Kind.GLUCOSE else ("systolic", "diastolic", "pulse"))
+        if (value := getattr(reading, name)) is not None
+    }
+    return Scored(
+        event_id=fact_id("scored", reading.event_id, model.version, rules.VERSION, "incomplete"),
+        caused_by=reading.event_id,
+        practice_id=reading.practice_id,
+        patient_id=reading.patient_id,
+        kind=reading.kind.value,
+        effective_at=reading.effective_at,
+        received_at=reading.received_at,
+        time_confidence=reading.time_confidence.value,
+        values=shown,
+        beyond=None if reading.beyond is None else reading.beyond.value,
+        context=reading.context,
+        flags=reading.flags,
+        history=reading.history,
+        tier=Tier.HIGH,
+        findings=(
+            Finding(
+                concern=Concern.SCORE_INCOMPLETE,
+                tier=Tier.HIGH,
+                reason="This reading could not be scored: nobody has held it against the limits. Look at the value itself.",
+                rule="score-incomplete",
+                clears="The next reading that can be scored.",
+            ),
+        ),
+        assessed=(Concern.SCORE_INCOMPLETE,),
+        model_version=model.version,
+        rules_version=rules.VERSION,
+    )

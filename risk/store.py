@@ -1,0 +1,136 @@
+"""Where risk touches the world: the memories and scores in the database, and the trained model in the package."""
+
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+from typing import Any, LiteralString
+from uuid import UUID
+
+import msgspec
+import psycopg
+
+from ingest.events import Kind
+from risk.events import Scored
+from risk.rules import DEFAULT, LINE, Limits, Override, limits_at
+from risk.scoring import NO_PLAN, Model, Plan
+
+Key = tuple[UUID, Kind]
+_encode = msgspec.json.Encoder().encode
+
+MEMORIES: LiteralString = "SELECT patient_id, kind, memory FROM risk.memory WHERE patient_id = ANY(%s)"
+KEEP: LiteralString = """
+    INSERT INTO risk.memory (practice_id, patient_id, kind, memory, latest_at)
+    SELECT * FROM unnest(%s::int[], %s::uuid[], %s::text[], %s::bytea[], %s::timestamptz[])
+    ON CONFLICT (patient_id, kind) DO UPDATE SET memory = excluded.memory, latest_at = excluded.latest_at
+"""
+TELL: LiteralString = """
+    INSERT INTO risk.score (practice_id, patient_id, event_id, reading_id, effective_at, kind, tier,
+                            drift_score, p_low_24h, p_low_7d, scored)
+    SELECT * FROM unnest(%s::int[], %s::uuid[], %s::uuid[], %s::uuid[], %s::timestamptz[], %s::text[], %s::text[],
+                         %s::real[], %s::real[], %s::real[], %s::bytea[])
+    ON CONFLICT DO NOTHING
+"""
+OVERRIDES: LiteralString = """
+    SELECT practice_id, patient_id, rule, value, author::text, reason, valid_from, valid_to
+      FROM risk.limit_override
+     WHERE patient_id = ANY(%(patients)s) OR (patient_id IS NULL AND practice_id = ANY(%(practices)s))
+"""
+DECISIONS: LiteralString = """
+    SELECT practice_id, patient_id, baseline_from, budget
+      FROM risk.decision
+     WHERE patient_id = ANY(%(patients)s) OR (patient_id IS NULL AND practice_id = ANY(%(practices)s))
+     ORDER BY decided_at
+"""
+
+
+async def memories(conn: psycopg.AsyncConnection[Any], patients: Iterable[UUID]) -> dict[Key, bytes]:
+    """The memories of many patients in one query."""
+    cursor = await conn.execute(MEMORIES, (list(patients),), binary=True)
+    return {(patient_id, Kind(kind)): bytes(memory) for patient_id, kind, memory in await cursor.fetchall()}
+
+
+async def keep(
+    conn: psycopg.AsyncConnection[Any], changed: Sequence[tuple[int, Key, bytes, datetime]]
+) -> None:
+    """Write the memories of a batch in one statement."""
+    await conn.execute(
+        KEEP,
+        (
+            [practice for practice, _, _, _ in changed],
+            [patient for _, (patient, _), _, _ in changed],
+            [kind.value for _, (_, kind), _, _ in changed],
+            [memory for _, _, memory, _ in changed],
+            [at for _, _, _, at in changed],
+        ),
+    )
+
+
+async def tell(conn: psycopg.AsyncConnection[Any], scored: Sequence[Scored]) -> None:
+    """Write the scores of a batch in one statement."""
+    await conn.execute(
+        TELL,
+        (
+            [one.practice_id for one in scored],
+            [one.patient_id for one in scored],
+            [one.event_id for one in scored],
+            [one.caused_by for one in scored],
+            [one.effective_at for one in scored],
+            [one.kind for one in scored],
+            [one.tier.value for one in scored],
+            [one.drift_score for one in scored],
+            [one.p_low_24h for one in scored],
+            [one.p_low_7d for one in scored],
+            [_encode(one) for one in scored],
+        ),
+    )
+
+
+class Decided:
+    """What people decided, for the patients of one batch: the plan of a reading depends on its own instant."""
+
+    def __init__(self, overrides: Sequence[tuple[Any, ...]], decisions: Sequence[tuple[Any, ...]]) -> None:
+        self._overrides: dict[int | UUID, list[Override]] = {}
+        self._plans: dict[int | UUID, dict[str, Any]] = {}
+        for practice, patient, rule, value, author, reason, valid_from, valid_to in overrides:
+            if rule not in LINE:
+                continue  # a line of an older set of rules: it judges nobody any more
+            whose: int | UUID = practice if patient is None else patient
+            self._overrides.setdefault(whose, []).append(
+                Override(
+                    rule=rule,
+                    value=value,
+                    author=author,
+                    reason=reason,
+                    valid_from=valid_from,
+                    valid_to=valid_to,
+                )
+            )
+        for practice, patient, baseline_from, budget in decisions:
+            said = self._plans.setdefault(practice if patient is None else patient, {})
+            said |= {k: v for k, v in (("baseline_from", baseline_from), ("budget", budget)) if v is not None}
+
+    def plan(self, practice: int, patient: UUID, at: datetime) -> Plan:
+        """Practice defaults first, the patient's own over them; a baseline that starts later than the reading is not yet."""
+        mine, ours = self._overrides.get(patient, ()), self._overrides.get(practice, ())
+        said = {**self._plans.get(practice, {}), **self._plans.get(patient, {})}
+        if not mine and not ours and not said:
+            return NO_PLAN
+        limits: Limits = limits_at(mine, at, defaults=limits_at(ours, at)) if mine or ours else DEFAULT
+        start = said.get("baseline_from")
+        if start is not None and start > at:
+            said.pop("baseline_from")
+        return Plan(limits=limits, **said)
+
+
+async def decided(
+    conn: psycopg.AsyncConnection[Any], patients: Sequence[UUID], practices: Sequence[int]
+) -> Decided:
+    """Everything decided about the patients of a batch, in two queries that mostly find nothing."""
+    asked = {"patients": patients, "practices": practices}
+    overrides = await (await conn.execute(OVERRIDES, asked)).fetchall()
+    decisions = await (await conn.execute(DECISIONS, asked)).fetchall()
+    return Decided(overrides, decisions)
+
+
+def packaged_model() -> Model:
+    """The model that ships with the product."""
+    return Model()
