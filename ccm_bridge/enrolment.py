@@ -37,13 +37,11 @@ TOLD_WORDS: dict[Told, str] = {
     Told.RIGHT_TO_STOP: "It can be stopped at any time, with effect at the end of the month",
 }
 
-CLINICAL = frozenset(
-    {"RN", "LPN", "LVN", "MA", "CMA", "MD", "DO", "NP", "PA", "CNS", "CNM", "PHARMD", "LCSW", "RD"}
-)
-"""Credentials whose work is clinical; nobody else's minutes count, so nobody else can log them."""
-
 PRACTITIONERS = frozenset({"MD", "DO", "NP", "PA", "CNS", "CNM"})
 """Who may bill care management, and sign a plan and a month."""
+
+CLINICAL = PRACTITIONERS | {"RN", "LPN", "LVN", "MA", "CMA", "PHARMD"}
+"""Credentials whose work is clinical; nobody else's minutes count, so nobody else can log them."""
 
 CHRONIC_MONTHS = 12
 

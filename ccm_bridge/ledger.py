@@ -207,6 +207,6 @@ def late(end: datetime, entered_at: datetime) -> bool:
     return entered_at - end > LATE
 
 
-def part_id(origin: UUID, piece: Piece) -> UUID:
-    """The id of one piece of a timer or a split entry: the same piece has the same id however often sent."""
-    return uuid5(origin, f"{piece.span.start.isoformat()}/{piece.month.isoformat()}")
+def part_id(origin: UUID, place: int) -> UUID:
+    """The id of one part of what a request (or a timer) logs: sent again it is the same row, not a second one."""
+    return origin if place == 0 else uuid5(origin, str(place))
