@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, closing
 from importlib import resources
 from typing import TypeVar
 
@@ -83,7 +83,7 @@ def migrate(dsn: Secret) -> list[str]:
     with resources.as_file(resources.files("deploy") / "migrations") as folder:
         backend = yoyo.get_backend(_yoyo_url(dsn))
         migrations = yoyo.read_migrations(str(folder))
-        with backend.lock():
+        with closing(backend.connection), backend.lock():
             todo = backend.to_apply(migrations)
             backend.apply_migrations(todo)
             return [migration.id for migration in todo]
