@@ -57,7 +57,7 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
     long_rest: Spans = Spans(_MINUTES_15, 3 * _DAY, 14 * _DAY)
     """The same for dispositions that say "nothing new": known, noise."""
     handled_closes_after: timedelta = timedelta(days=7)
-    """A handled episode with nothing over the line since closes by itself: nothing rests for ever."""
+    """A handled episode closes by itself then, or when its rest ends, whichever is later: nothing rests for ever."""
     leases: Spans = Spans(_MINUTES_30, _HOURS_4, _HOURS_12)
     """How long a claim holds without a move before the episode goes back to everybody."""
     snooze_at_most: timedelta = timedelta(hours=24)
@@ -75,6 +75,10 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
         """How long findings of this severity stay quiet after that disposition."""
         known = DISPOSITIONS.get(disposition or "")
         return (self.long_rest if known and known.rest is Rest.LONG else self.rest).of(severity)
+
+    def closes(self, handled_at: datetime, disposition: str, severity: Severity) -> datetime:
+        """When an episode handled then closes by itself."""
+        return handled_at + max(self.handled_closes_after, self.rests(disposition, severity))
 
 
 DEFAULT: Final = Policy()

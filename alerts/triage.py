@@ -49,7 +49,7 @@ class Why(StrEnum):
     # timers, see `timers`
     LEASE_OVER = "the claim ran out without a move"
     SNOOZE_OVER = "the snooze ended"
-    REST_OVER = "nothing over the line since it was handled"
+    REST_OVER = "handled, and its rest is over"
     NO_DATA = "no reading came in time"
 
 
@@ -160,6 +160,8 @@ def _calm(  # noqa: PLR0911 - one line per answer
     began = known.calm_since or scored.effective_at
     if known.calm + 1 >= wanted.readings and (technical or scored.effective_at - began >= wanted.over):
         match known.state:
+            case State.HANDLED if scored.effective_at <= _rests_until(known, policy):
+                return Decision(Why.CALM)  # a rest stays visible until it ends
             case State.HANDLED | State.SNOOZED:
                 return Decision(Why.CALM_CLOSED, Move.CLOSED, known.severity)
             case State.WAITING if known.peak is Severity.WATCH:
@@ -172,6 +174,11 @@ def _calm(  # noqa: PLR0911 - one line per answer
         return Decision(Why.CALM)
     eased = _milder(known, Severity.WATCH, policy, otherwise=Why.CALM)
     return Decision(Why.CALM) if eased.why is Why.LATCHED else eased
+
+
+def _rests_until(known: Episode, policy: Policy) -> datetime:
+    handled = known.handled_severity or known.severity
+    return (known.handled_at or known.since) + policy.rests(known.disposition, handled)
 
 
 def _may_reopen(known: Episode, scored: Scored, policy: Policy) -> bool:

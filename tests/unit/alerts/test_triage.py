@@ -164,10 +164,18 @@ CASES = [
     ),
     (
         "what was handled closes when calm",
-        [("09:00", HIGH), ("09:30", "handled"), ("12:00", "calm"), ("18:00", "calm"), ("1d 09:00", "calm")],
+        [("09:00", HIGH), ("09:30", "handled"), ("12:00", "calm"), ("18:00", "calm"), ("1d 09:31", "calm")],
         Why.CALM_CLOSED,
         Move.CLOSED,
         State.CLOSED,
+        "watch",
+    ),
+    (
+        "what was handled does not close before its rest ends",
+        [("09:00", HIGH), ("09:30", "handled"), ("10:00", "calm"), ("18:00", "calm"), ("1d 09:00", "calm")],
+        Why.CALM,
+        None,
+        State.HANDLED,
         "watch",
     ),
     (
@@ -304,7 +312,7 @@ CASES = [
 @pytest.mark.parametrize(
     ("sentence", "steps", "why", "move", "state", "severity"), CASES, ids=[c[0] for c in CASES]
 )
-def test_triage(sentence, steps, why, move, state, severity):  # noqa: PLR0917
+def test_triage(sentence, steps, why, move, state, severity):
     ward, last = story(*steps)
     assert last.decision.why is why
     assert last.decision.move is move
