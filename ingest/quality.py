@@ -44,6 +44,7 @@ class Doubt(StrEnum):
     PULSE_PRESSURE_TOO_SMALL = "pulse-pressure-too-small"
     UNIT_CONFUSION = "unit-confusion"
     DEVICE_FAULT = "device-fault"
+    NOT_ONE_MEASUREMENT = "not-one-measurement"
 
 
 class Echo(StrEnum):
@@ -100,6 +101,8 @@ def judge(measurement: Measurement) -> tuple[Measurement, tuple[Doubt, ...]]:
         found, flags = _of_pressure(measurement)
     if FAULTS.intersection(measurement.flags):
         found = (*found, Doubt.DEVICE_FAULT)
+    if Flag.STATISTIC in measurement.flags:
+        found = (*found, Doubt.NOT_ONE_MEASUREMENT)
     if flags:
         measurement = msgspec.structs.replace(measurement, flags=(*measurement.flags, *flags))
     return measurement, found

@@ -2,7 +2,24 @@
 
 from typing import Protocol
 
-from ingest.devices import ble_blood_pressure, ble_blood_pressure_enhanced, ble_glucose, canonical
+from ingest.devices import (
+    ava4,
+    ble_blood_pressure,
+    ble_blood_pressure_enhanced,
+    ble_glucose,
+    canonical,
+    fhir,
+    ihealth,
+    impilo,
+    open_mhealth,
+    qube_vital,
+    smart_meter,
+    telli,
+    tenovi,
+    thingsboard,
+    validic,
+    withings,
+)
 from ingest.devices.measurement import Answer, Reason, refuse
 
 
@@ -17,6 +34,18 @@ FAMILIES: dict[str, Decoder] = {
     "ble-blood-pressure-enhanced": ble_blood_pressure_enhanced.decode,
     "ble-glucose": ble_glucose.decode,
     "canonical": canonical.decode,
+    "ava4": ava4.decode,
+    "qube-vital": qube_vital.decode,
+    "thingsboard": thingsboard.decode,
+    "tenovi": tenovi.decode,
+    "smart-meter": smart_meter.decode,
+    "telli": telli.decode,
+    "withings": withings.decode,
+    "ihealth": ihealth.decode,
+    "validic": validic.decode,
+    "impilo": impilo.decode,
+    "fhir": fhir.decode,
+    "open-mhealth": open_mhealth.decode,
 }
 
 

@@ -95,7 +95,7 @@ def read_date(seven: bytes) -> OfReading:
         about["absent"] = {"device_time": Absent.UNKNOWN_DATE}
         return about
     try:
-        about["device_time"] = datetime(year, month, day, hour, minute, second)  # noqa: DTZ001  the device has no zone
+        about["device_time"] = datetime(year, month, day, hour, minute, second)  # noqa: DTZ001  it has no zone
     except ValueError:
         about["absent"] = {"device_time": Absent.INVALID_DATE}
     return about

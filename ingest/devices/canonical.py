@@ -30,7 +30,8 @@ and, by kind,
 | `frame` | `family`: `ble-blood-pressure`, `ble-blood-pressure-enhanced` or `ble-glucose`; `frame` and, for a meal, `context_frame`: the bytes of the characteristic in base64 or hex |
 | `event` | `event`: `battery`, `heartbeat`, `online`, `offline`, `error`, `reminder_cleared`; `battery_percent` |
 
-Anything else is refused with a reason: an unknown field, a number as text, the same key twice, NaN, more than 16 KB.
+Anything else is refused with a reason: an unknown field, a number as text, the same key twice, NaN, more
+than 16 KB.
 """  # noqa: E501
 
 import re
@@ -40,7 +41,14 @@ from uuid import UUID
 
 import msgspec
 
-from ingest.devices import ble_blood_pressure, ble_blood_pressure_enhanced, ble_glucose, document, frame
+from ingest.devices import (
+    ble_blood_pressure,
+    ble_blood_pressure_enhanced,
+    ble_glucose,
+    document,
+    field,
+    frame,
+)
 from ingest.devices.measurement import (
     Absent,
     Answer,
@@ -55,7 +63,7 @@ from ingest.devices.measurement import (
     Sent,
     refuse,
 )
-from ingest.devices.timestamp import instant, is_sane_offset, parse_with_offset
+from ingest.devices.timestamp import instant, parse_with_offset
 from ingest.devices.vitals import OfReading, blood_pressure, device_name, event_about, glucose
 from ingest.events import Beyond
 
@@ -133,13 +141,13 @@ def decode(raw: bytes) -> Answer:
         strict = document.read(raw, largest=LARGEST)
         if isinstance(strict, Refusal):
             return (strict,)
+    return _frame(message) if isinstance(message, _Frame) else (_said(message),)
+
+
+def _said(message: "_BloodPressure | _Glucose | _Event") -> Said:
     if isinstance(message, _BloodPressure):
-        return (_blood_pressure(message),)
-    if isinstance(message, _Glucose):
-        return (_glucose(message),)
-    if isinstance(message, _Frame):
-        return _frame(message)
-    return (_event(message),)
+        return _blood_pressure(message)
+    return _glucose(message) if isinstance(message, _Glucose) else _event(message)
 
 
 def _may_repeat_a_key(raw: bytes) -> bool:
@@ -155,6 +163,17 @@ def _may_repeat_a_key(raw: bytes) -> bool:
 
 def _about(message: _Message) -> OfReading:
     about: OfReading = {"device": device_name(message.device), "message_id": message.id, "seq": message.seq}
+    _add_times(message, about)
+    if message.flags:
+        about["flags"] = (*_flags(message.flags), *about.get("flags", ()))
+    if message.history:
+        about["history"] = True
+    if message.raw is not None:
+        about["original"] = frame.from_base64(message.raw)
+    return about
+
+
+def _add_times(message: _Message, about: OfReading) -> None:
     if message.measured_at is not None:
         about["device_time_sent"] = message.measured_at
         wall, offset = parse_with_offset(message.measured_at)
@@ -169,18 +188,8 @@ def _about(message: _Message) -> OfReading:
         about["gateway_time"] = message.gateway_time.astimezone(UTC)
     if message.sent_at is not None:
         about["gateway_now"] = message.sent_at.astimezone(UTC)
-    if message.flags:
-        about["flags"] = _flags(message.flags)
     if message.utc_offset_minutes is not None:
-        if is_sane_offset(message.utc_offset_minutes):
-            about["utc_offset_minutes"] = message.utc_offset_minutes
-        else:
-            about["flags"] = (*about.get("flags", ()), Flag.OFFSET_INSANE)
-    if message.history:
-        about["history"] = True
-    if message.raw is not None:
-        about["original"] = frame.from_base64(message.raw)
-    return about
+        about.update(field.local(message.utc_offset_minutes))
 
 
 def _flags(names: tuple[str, ...]) -> tuple[str, ...]:
@@ -237,10 +246,8 @@ def _frame(message: _Frame) -> Answer:
             device=message.device,
             message_id=message.id,
         )
-    if message.family == "ble-glucose":
-        said = ble_glucose.decode(found, context)
-    else:
-        said = FRAMES[message.family](found)
+    is_glucose = message.family == "ble-glucose"
+    said = ble_glucose.decode(found, context) if is_glucose else FRAMES[message.family](found)
     return tuple(_enveloped(one, _about(message), found) for one in said)
 
 
@@ -271,24 +278,23 @@ def _why(raw: bytes, said: str) -> Refusal:
     return Refusal(reason=reason, detail=detail, device=known, message_id=_uuid(strict.get("id")))
 
 
+COMPLAINTS = (
+    (r"missing required field `([a-z_]{1,32})`", Reason.MISSING_FIELD, "`{}` is missing"),
+    (r"unknown field `([a-z_]{1,32})`", Reason.UNKNOWN_FIELD, "`{}` is not a field of this kind of message"),
+    (r"(unknown field)", Reason.UNKNOWN_FIELD, "a field of the message is not known"),
+    (r"at `\$\.(kind)`", Reason.UNKNOWN_KIND, "`{}` is none of bp, glucose, frame, event"),
+    (r"out of range.*at `\$\.([a-z_]{1,32})", Reason.NUMBER_TOO_LARGE, "`{}` is out of reach"),
+    (r"at `\$\.(unit)`", Reason.UNKNOWN_UNIT, "`{}` is not one of this kind of message"),
+    (r"at `\$\.([a-z_]{1,32})", Reason.WRONG_TYPE, "`{}` does not have the type or form it must have"),
+)
+
+
 def _complaint(said: str) -> tuple[Reason, str]:
-    missing = re.search(r"missing required field `([a-z_]{1,32})`", said)
-    if missing:
-        return Reason.MISSING_FIELD, f"`{missing[1]}` is missing"
-    unknown = re.search(r"unknown field `([a-z_]{1,32})`", said)
-    if unknown:
-        return Reason.UNKNOWN_FIELD, f"`{unknown[1]}` is not a field of this kind of message"
-    if "unknown field" in said:
-        return Reason.UNKNOWN_FIELD, "a field of the message is not known"
-    where = re.search(r"at `\$\.([a-z_]{1,32})", said)
-    field = where[1] if where else "a field"
-    if field == "kind":
-        return Reason.UNKNOWN_KIND, "`kind` is none of bp, glucose, frame, event"
-    if "out of range" in said:
-        return Reason.NUMBER_TOO_LARGE, f"`{field}` is out of reach"
-    if field == "unit":
-        return Reason.UNKNOWN_UNIT, "`unit` is not one of this kind of message"
-    return Reason.WRONG_TYPE, f"`{field}` does not have the type or form it must have"
+    for pattern, reason, detail in COMPLAINTS:
+        found = re.search(pattern, said)
+        if found is not None:
+            return reason, detail.format(found[1])
+    return Reason.WRONG_TYPE, "a field does not have the type or form it must have"
 
 
 def _uuid(value: object) -> UUID | None:

@@ -28,26 +28,25 @@ def read(raw: bytes, *, largest: int = LARGEST) -> Any | Refusal:
     >>> read(b'[1e999]').reason, read(b'[NaN]').reason
     (<Reason.NUMBER_TOO_LARGE: 'number-too-large'>, <Reason.NOT_A_NUMBER: 'not-a-number'>)
     """
-    if not raw.strip():
-        return Refusal(reason=Reason.EMPTY, detail="the message is empty")
-    if len(raw) > largest:
-        return Refusal(reason=Reason.TOO_LARGE, detail=f"the message is longer than {largest} bytes")
     try:
-        text = raw.decode("utf-8-sig")
+        return DECODER.decode(_text(raw, largest))
     except UnicodeDecodeError:
         return Refusal(reason=Reason.NOT_TEXT, detail="the message is not UTF-8 text")
-    if _depth_bound(text) > DEEPEST and _depth(text) > DEEPEST:
-        return Refusal(reason=Reason.TOO_DEEP, detail=f"the message nests deeper than {DEEPEST} levels")
-    try:
-        return DECODER.decode(text)
     except _Unacceptable as no:
         return Refusal(reason=no.reason, detail=no.detail)
     except ValueError:
         return Refusal(reason=Reason.NOT_JSON, detail="the message is not JSON")
 
 
-def _depth_bound(text: str) -> int:
-    return text.count("{") + text.count("[")
+def _text(raw: bytes, largest: int) -> str:
+    if not raw or raw.isspace():
+        raise _Unacceptable(Reason.EMPTY, "the message is empty")
+    if len(raw) > largest:
+        raise _Unacceptable(Reason.TOO_LARGE, f"the message is longer than {largest} bytes")
+    text = raw.decode("utf-8-sig")
+    if text.count("{") + text.count("[") > DEEPEST and _depth(text) > DEEPEST:
+        raise _Unacceptable(Reason.TOO_DEEP, f"the message nests deeper than {DEEPEST} levels")
+    return text
 
 
 def _depth(text: str) -> int:

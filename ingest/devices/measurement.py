@@ -39,6 +39,7 @@ class Flag(StrEnum):
     PULSE_ONLY = "pulse_only"  # a pulse that travels apart from its pressures
     MANUAL = "manual"  # typed by a person
     AVERAGE = "average"  # the device averaged several readings itself
+    STATISTIC = "statistic"  # the lowest, highest or otherwise chosen value of a period
     PLAYBACK = "playback"  # from the device's memory
     QUESTIONABLE = "questionable"  # the sender says so
     USER_UNKNOWN = "user_unknown"  # the device does not know who was measured
@@ -130,6 +131,7 @@ class EventKind(StrEnum):
     ERROR = "error"
     REMINDER_CLEARED = "reminder_cleared"
     SETTINGS = "settings"
+    IRREGULAR_PULSE = "irregular_pulse"  # told apart from the pressures it belongs to
     DATA_WAITING = "data_waiting"  # a vendor says: come and fetch
 
 

@@ -1,4 +1,4 @@
-"""IEEE 11073 SFLOAT, the 16-bit number of cuffs and meters: both halves signed, five patterns without a number.
+"""IEEE 11073 SFLOAT, the 16-bit number of cuffs and meters: both halves signed, five patterns are no number.
 
 Check values: HL7 Personal Health Device implementation guide, page "FLOATs".
 """

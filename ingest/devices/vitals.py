@@ -1,6 +1,5 @@
 """From values as sent to a measurement: conversion, what counts as absent, what is impossible."""
 
-import math
 import re
 from collections.abc import Mapping
 from datetime import datetime
@@ -25,7 +24,7 @@ from ingest.events import Beyond, Kind
 MOST_PRESSURE = 400.0  # mm[Hg]: above what any cuff inflates to; 2047 is a NaN someone read as a number
 MOST_PULSE = 400.0  # /min
 MOST_GLUCOSE = 2000.0  # mg/dL: meters stop at 600, the highest survivor on record is near 2650 in hospital
-DECIMAL = re.compile(r"\s*[+-]?\d{1,12}(?:\.\d{1,12})?\s*")
+DECIMAL = re.compile(r"\s*[+-]?\d{1,15}(?:\.\d{1,15})?\s*")
 
 
 class About(TypedDict, total=False):
@@ -97,7 +96,7 @@ def blood_pressure(
         )  # fmt: skip
         if scale is None:
             return _refusal(Reason.UNKNOWN_UNIT, f"{name} has a unit of pressure we do not know", about)
-        value, why = _canonical(said.value, scale, most)
+        value, why = _canonical(said, scale, most)
         if why is Reason.WRONG_TYPE:
             return _refusal(Reason.WRONG_TYPE, f"{name} is not a number", about)
         if why is Absent.IMPOSSIBLE and name in {"systolic", "diastolic"}:
@@ -130,7 +129,7 @@ def glucose(value: Sent, *, beyond: Beyond | None = None, **about: Unpack[OfRead
     scale = units.factor(units.GLUCOSE, value.unit)
     if scale is None:
         return _refusal(Reason.UNKNOWN_UNIT, "glucose has a unit we do not know", about)
-    amount, missing = _canonical(value.value, scale, MOST_GLUCOSE)
+    amount, missing = _canonical(value, scale, MOST_GLUCOSE)
     if missing is Reason.WRONG_TYPE:
         return _refusal(Reason.WRONG_TYPE, "glucose is not a number", about)
     if missing is Absent.IMPOSSIBLE:
@@ -175,26 +174,26 @@ WORDS_FOR_NOTHING = {"", "-", "--", "---", "n/a", "na", "nan", "null", "none", "
 
 
 def _canonical(
-    value: float | str | bool | None, scale: float, most: float
+    said: Sent, scale: float, most: float
 ) -> tuple[float | None, Absent | Literal[Reason.WRONG_TYPE] | None]:
-    if value is None:
-        return None, Absent.EMPTY
-    amount = number(value)
+    """The number in our unit, or why there is none."""
+    amount = number(said.value)
     if amount is None:
-        if isinstance(value, Absent):
-            return None, value
-        if isinstance(value, str):
-            return (
-                None,
-                Absent.NOT_A_NUMBER if value.strip().lower() in WORDS_FOR_NOTHING else Reason.WRONG_TYPE,
-            )
-        return None, Reason.WRONG_TYPE if isinstance(value, bool) else Absent.IMPOSSIBLE
+        return None, _why_no_number(said.value)
     if amount == 0:
         return None, Absent.ZERO
     amount = round(amount * scale, units.PLACES)
-    if not (math.isfinite(amount) and 0 < amount <= most):
-        return None, Absent.IMPOSSIBLE
-    return amount, None
+    return (amount, None) if 0 < amount <= most else (None, Absent.IMPOSSIBLE)
+
+
+def _why_no_number(value: object) -> Absent | Literal[Reason.WRONG_TYPE]:
+    if value is None:
+        return Absent.EMPTY
+    if isinstance(value, Absent):
+        return value
+    if isinstance(value, str):
+        return Absent.NOT_A_NUMBER if value.strip().lower() in WORDS_FOR_NOTHING else Reason.WRONG_TYPE
+    return Reason.WRONG_TYPE if isinstance(value, bool) else Absent.IMPOSSIBLE
 
 
 def event_about(about: OfReading) -> About:
