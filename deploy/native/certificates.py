@@ -7,6 +7,7 @@ name is the gateway's id, and the broker takes it as user name *and* client id, 
 import ipaddress
 import os
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -50,8 +51,11 @@ class Authority:
     def crl(self) -> Path:
         return self.folder / "crl.pem"
 
-    def found(self, *, now: datetime) -> None:
-        """Make the authority, an empty revocation list and the server's certificate; what is there stays."""
+    def found(self, *, now: datetime, hosts: Sequence[str] = ("localhost",)) -> None:
+        """Make the authority, an empty revocation list, the certificates of the server (called `hosts`) and of the bridge.
+
+        What is there stays.
+        """
         self.folder.mkdir(parents=True, exist_ok=True)
         self.folder.chmod(0o700)
         if not self.ca.exists():
@@ -69,10 +73,11 @@ class Authority:
         if not self.crl.exists():
             self._write_crl([], now=now)
         if not (self.folder / "server.crt").exists():
-            names: list[x509.GeneralName] = [x509.DNSName("localhost")]
+            names: list[x509.GeneralName] = [x509.DNSName(host) for host in hosts]
             names += [x509.IPAddress(ipaddress.ip_address(ip)) for ip in ("127.0.0.1", "::1")]
             extra = x509.SubjectAlternativeName(names)
             self._sign("server", ExtendedKeyUsageOID.SERVER_AUTH, extra, now=now, lasts=timedelta(days=820))
+        self.issue(BRIDGE, now=now)
 
     def issue(self, gateway_id: str, *, now: datetime) -> Credential:
         """A client certificate for a gateway (or for the bridge itself), made anew when within a week of its end."""

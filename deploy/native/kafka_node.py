@@ -58,7 +58,7 @@ class KafkaNode:
     """The node of `folder`, run by `processes` on `port`; `controller` is its second, inner port."""
 
     def __init__(
-        self, folder: Path, java: Path, jars: Path, port: int, controller: int, processes: Processes
+        self, folder: Path, *, java: Path, jars: Path, port: int, controller: int, processes: Processes
     ) -> None:
         self.folder = folder
         self._java = java

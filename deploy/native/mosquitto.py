@@ -89,7 +89,12 @@ class Mosquitto:
         acl.write_text(ACCESS)
         acl.chmod(0o600)
         self._take_certificates()
-        command = [*unprivileged.prefix(), self._program, "-c", self.folder / "mosquitto.conf"]
+        command: list[str | Path] = [
+            *unprivileged.prefix(),
+            self._program,
+            "-c",
+            self.folder / "mosquitto.conf",
+        ]
         self._processes.start(NAME, command, env={"PATH": "/usr/bin:/bin"}, cwd=self.folder)
         until(
             self.answers,

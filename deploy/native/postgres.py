@@ -77,7 +77,13 @@ class Postgres:
             for key, value in {**SETTINGS, "port": str(self._port)}.items()
             for word in ("-c", f"{key}={value}")
         ]
-        command = [*unprivileged.prefix(), self._bins / "postgres", "-D", self.data, *settings]
+        command: list[str | Path] = [
+            *unprivileged.prefix(),
+            self._bins / "postgres",
+            "-D",
+            self.data,
+            *settings,
+        ]
         self._processes.start(NAME, command, env=_environment(), cwd=Path("/"))
         until(
             self.answers,
@@ -179,7 +185,7 @@ class Postgres:
             SUPERUSER,
             f"--pwfile={password}",
         ]
-        command += ["--auth=scram-sha-256", "-E", "UTF8", "--locale=C.UTF-8", "--data-checksums", "--no-sync"]
+        command += ["--auth=scram-sha-256", "-E", "UTF8", "--locale=C.UTF-8", "--data-checksums"]
         done = subprocess.run(
             [str(word) for word in command],
             env=_environment(),
@@ -210,7 +216,7 @@ class Postgres:
         inside = os.path.realpath(self.data)
         for cwd in Path("/proc").glob("[0-9]*/cwd"):
             try:
-                if os.readlink(cwd) == inside:
+                if str(cwd.readlink()) == inside:
                     return True
             except OSError:
                 continue

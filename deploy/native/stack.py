@@ -15,7 +15,7 @@ What `lamplight up` keeps and what the tests throw away is the same class:
         stack.alive("kafka"), stack.log("kafka"), stack.versions()
         stack.environment()            # the LAMPLIGHT_* settings that point a service here
 
-A server that somebody else runs (the setting names it) is used and never started, stopped or changed.
+A server that somebody else runs (`given` holds its settings) is used and never started, stopped or changed.
 """
 
 import asyncio
@@ -25,12 +25,12 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Protocol, Self
 
 from deploy import bus
 from deploy.native import kafka_node, mosquitto, postgres
 from deploy.native.certificates import BRIDGE, Authority, Credential
-from deploy.native.install import provide
+from deploy.native.install import MissingError, Software, provide
 from deploy.native.kafka_node import KafkaNode
 from deploy.native.mosquitto import Mosquitto
 from deploy.native.ports import Ports
@@ -41,7 +41,20 @@ from deploy.native.progress import Say, quiet
 ROOT = Path(__file__).resolve().parents[2]
 FOLDER = ROOT / ".lamplight"
 SOFTWARE = FOLDER / "software"
-SERVERS = (postgres.NAME, mosquitto.NAME, kafka_node.NAME)
+
+SETTINGS_OF = {
+    postgres.NAME: ("LAMPLIGHT_DATABASE", "LAMPLIGHT_DATABASE_WEB", "LAMPLIGHT_DATABASE_OWNER"),
+    mosquitto.NAME: ("LAMPLIGHT_MQTT", "LAMPLIGHT_MQTT_CA", "LAMPLIGHT_MQTT_CERT", "LAMPLIGHT_MQTT_KEY"),
+    kafka_node.NAME: ("LAMPLIGHT_KAFKA",),
+}
+"""Which settings name which server; a server is somebody else's when all of its settings are given."""
+
+
+class Part(Protocol):
+    """A server of the stack."""
+
+    def start(self, say: Say) -> None: ...
+    def stop(self) -> None: ...
 
 
 class Stack:
@@ -53,6 +66,7 @@ class Stack:
         *,
         software: Path = SOFTWARE,
         preferred: Mapping[str, int] | None = None,
+        given: Mapping[str, str] | None = None,
         partitions: int = 8,
         say: Say = quiet,
     ) -> None:
@@ -61,36 +75,65 @@ class Stack:
         self.ports = Ports(self.folder, preferred or {})
         self.authority = Authority(self.folder / "certificates")
         self.partitions = partitions
+        self.given = dict(given or {})
         self._software = software
         self._say = say
-        self._postgres: Postgres | None = None
-        self._mosquitto: Mosquitto | None = None
-        self._kafka: KafkaNode | None = None
+        self._found: Software | None = None
 
     # Starting and stopping -----------------------------------------------------------------------------------
 
+    @property
+    def ours(self) -> list[str]:
+        """The servers this stack runs itself; MissingError when somebody else's is only half described."""
+        mine, lacking = [], []
+        for server, names in SETTINGS_OF.items():
+            absent = [name for name in names if not self.given.get(name)]
+            if len(absent) == len(names):
+                mine.append(server)
+            elif absent:
+                lacking.append(f"to use a {server} of your own, give {', '.join(absent)} too")
+        if lacking:
+            raise MissingError(lacking)
+        return mine
+
+    def install(self) -> Software:
+        """Find the programs of our servers, fetching what is missing."""
+        if self._found is None:
+            mine = self.ours
+            self._found = provide(
+                self._software,
+                self._say,
+                postgres=postgres.NAME in mine,
+                mosquitto=mosquitto.NAME in mine,
+                kafka=kafka_node.NAME in mine,
+            )
+        return self._found
+
     def start(self) -> Self:
-        """Install what is missing, start what is not running, all three at once; ready when it returns."""
-        self._assemble()
-        assert self._postgres and self._mosquitto and self._kafka  # noqa: S101
+        """Install what is missing, start what is not running, all at once; ready when it returns."""
+        self.install()
+        for server, names in _PORTS.items():
+            for name in names:
+                if server in self.ours and not self.alive(server):
+                    self.ports.choose(name)
         self.authority.found(now=datetime.now(UTC))
-        self.authority.issue(BRIDGE, now=datetime.now(UTC))
-        with ThreadPoolExecutor(3) as workers:
-            starting = [
-                workers.submit(self._start_postgres, self._postgres),
-                workers.submit(self._start_kafka, self._kafka),
-                workers.submit(self._mosquitto.start, self._say),
-            ]
-        for done in starting:
+        starting = {
+            postgres.NAME: self._start_postgres,
+            kafka_node.NAME: self._start_kafka,
+            mosquitto.NAME: self._start_mosquitto,
+        }
+        with ThreadPoolExecutor(len(starting)) as workers:
+            begun = [workers.submit(start) for name, start in starting.items() if name in self.ours]
+        for done in begun:
             done.result()
+        if kafka_node.NAME not in self.ours:
+            self._ensure_topics()
         return self
 
     def stop(self) -> None:
-        """Stop the servers, last started first, each in its orderly way."""
-        self._assemble(ports=False)
-        stops = {name: part.stop for name, part in self._parts().items()}
-        for name in reversed([name for name in self.processes.names() if name in SERVERS]):
-            stops[name]()
+        """Stop the servers that run, last started first, each in its orderly way."""
+        for name in reversed([name for name in self.processes.names() if name in SETTINGS_OF]):
+            self._part(name).stop()
 
     def __enter__(self) -> Self:
         return self.start()
@@ -106,8 +149,8 @@ class Stack:
 
     def restart(self, name: str) -> None:
         """Start a server (again) on its port and wait until it answers."""
-        part = self._parts()[name]
-        if self.processes.alive(name):
+        part = self._part(name)
+        if self.alive(name):
             part.stop()
         part.start(self._say)
 
@@ -128,110 +171,136 @@ class Stack:
 
     @property
     def kafka(self) -> str:
-        return f"127.0.0.1:{self.ports['kafka']}"
+        return self.given.get("LAMPLIGHT_KAFKA") or f"127.0.0.1:{self.ports['kafka']}"
 
     @property
     def mqtt(self) -> str:
-        return f"127.0.0.1:{self.ports['mqtt']}"
+        return self.given.get("LAMPLIGHT_MQTT") or f"127.0.0.1:{self.ports['mqtt']}"
 
     @property
     def bridge(self) -> Credential:
         return self.issue(BRIDGE)
 
     def issue(self, gateway_id: str) -> Credential:
+        """The certificate of a gateway of our own broker, made when first asked for."""
         return self.authority.issue(gateway_id, now=datetime.now(UTC))
 
     def revoke(self, gateway_id: str) -> None:
         """From now on the broker refuses this gateway's certificate."""
         self.authority.revoke(gateway_id, now=datetime.now(UTC))
-        self._assemble(ports=False)
-        assert self._mosquitto  # noqa: S101
-        self._mosquitto.reload()
+        self.mosquitto.reload()
 
     def dsn(self, role: str, database: str = DATABASE) -> str:
-        return self.database_server.dsn(role, database)
+        return self.postgres.dsn(role, database)
 
     def create_database(self, name: str, *, template: str | None = None) -> None:
-        self.database_server.create_database(name, template=template)
+        self.postgres.create_database(name, template=template)
 
     def seal(self, name: str) -> None:
-        self.database_server.seal(name)
+        self.postgres.seal(name)
 
     def drop_database(self, name: str) -> None:
-        self.database_server.drop_database(name)
-
-    @property
-    def database_server(self) -> Postgres:
-        self._assemble(ports=False)
-        assert self._postgres  # noqa: S101
-        return self._postgres
+        self.postgres.drop_database(name)
 
     def versions(self) -> dict[str, str]:
-        """Name → version of each server, as running."""
-        assert self._kafka and self._mosquitto  # noqa: S101
-        return {
-            "Kafka": self._kafka.version(),
-            "Mosquitto": self._mosquitto.version(),
-            **self.database_server.versions(),
-        }
+        """Name → version of each of our servers that runs."""
+        said: dict[str, str] = {}
+        if self.alive(kafka_node.NAME):
+            said["Kafka"] = self.kafka_node.version()
+        if self.alive(mosquitto.NAME):
+            said["Mosquitto"] = self.mosquitto.version()
+        if self.alive(postgres.NAME):
+            said |= self.postgres.versions()
+        return said
 
     def environment(self, database: str = DATABASE) -> dict[str, str]:
         """The settings that point any of our services at this stack."""
-        return {
-            "LAMPLIGHT_KAFKA": self.kafka,
-            "LAMPLIGHT_PARTITIONS": str(self.partitions),
-            "LAMPLIGHT_DATABASE": self.dsn("lamplight_pipeline", database),
-            "LAMPLIGHT_DATABASE_WEB": self.dsn("lamplight_web", database),
-            "LAMPLIGHT_DATABASE_OWNER": self.dsn("lamplight_owner", database),
-            "LAMPLIGHT_MQTT": self.mqtt,
-            "LAMPLIGHT_MQTT_CA": str(self.bridge.ca),
-            "LAMPLIGHT_MQTT_CERT": str(self.bridge.cert),
-            "LAMPLIGHT_MQTT_KEY": str(self.bridge.key),
-        }
+        told = {"LAMPLIGHT_KAFKA": self.kafka, "LAMPLIGHT_PARTITIONS": str(self.partitions)}
+        if postgres.NAME in self.ours:
+            told |= {
+                "LAMPLIGHT_DATABASE": self.dsn("lamplight_pipeline", database),
+                "LAMPLIGHT_DATABASE_WEB": self.dsn("lamplight_web", database),
+                "LAMPLIGHT_DATABASE_OWNER": self.dsn("lamplight_owner", database),
+            }
+        if mosquitto.NAME in self.ours:
+            told |= {"LAMPLIGHT_MQTT": self.mqtt, **credential_settings(self.bridge)}
+        return {**told, **self.given}
 
-    # Inside --------------------------------------------------------------------------------------------------
+    # The servers themselves ----------------------------------------------------------------------------------
 
-    def _parts(self) -> dict[str, Postgres | Mosquitto | KafkaNode]:
-        self._assemble(ports=False)
-        parts = {postgres.NAME: self._postgres, mosquitto.NAME: self._mosquitto, kafka_node.NAME: self._kafka}
-        return {name: part for name, part in parts.items() if part is not None}
+    @property
+    def postgres(self) -> Postgres:
+        bins = self._program("postgres", self.install().postgres)
+        return Postgres(self.folder / "postgres", bins, self.ports["postgres"], self.processes)
 
-    def _assemble(self, *, ports: bool = True) -> None:
-        """Find the programs and the ports, once. With `ports`, a port taken by a stranger is changed."""
-        if self._postgres is not None:
-            return
-        software = provide(self._software, self._say)
-        assert software.postgres and software.mosquitto and software.java and software.kafka  # noqa: S101
-        port = {
-            name: self.ports.choose(name) if ports and not self.alive(server) else self.ports[name]
-            for name, server in (
-                ("postgres", postgres.NAME),
-                ("mqtt", mosquitto.NAME),
-                ("kafka", kafka_node.NAME),
-                ("kafka_controller", kafka_node.NAME),
-            )
-        }
-        self._postgres = Postgres(
-            self.folder / "postgres", software.postgres, port["postgres"], self.processes
+    @property
+    def mosquitto(self) -> Mosquitto:
+        program = self._program("mosquitto", self.install().mosquitto)
+        return Mosquitto(
+            self.folder / "mosquitto", program, self.ports["mqtt"], self.processes, self.authority
         )
-        self._mosquitto = Mosquitto(
-            self.folder / "mosquitto", software.mosquitto, port["mqtt"], self.processes, self.authority
-        )
-        self._kafka = KafkaNode(
+
+    @property
+    def kafka_node(self) -> KafkaNode:
+        return KafkaNode(
             self.folder / "kafka",
-            software.java,
-            software.kafka,
-            port["kafka"],
-            port["kafka_controller"],
-            self.processes,
+            java=self._program("kafka", self.install().java),
+            jars=self._program("kafka", self.install().kafka),
+            port=self.ports["kafka"],
+            controller=self.ports["kafka_controller"],
+            processes=self.processes,
         )
 
-    def _start_postgres(self, part: Postgres) -> None:
-        part.start(self._say)
-        part.prepare()
-        self._say(f"  PostgreSQL {part.versions()['PostgreSQL']} with TimescaleDB is ready")
+    def _part(self, name: str) -> Part:
+        match name:
+            case postgres.NAME:
+                return self.postgres
+            case mosquitto.NAME:
+                return self.mosquitto
+            case kafka_node.NAME:
+                return self.kafka_node
+            case _:
+                raise KeyError(f"{name!r} is no server of the stack: want one of {', '.join(SETTINGS_OF)}")
 
-    def _start_kafka(self, part: KafkaNode) -> None:
-        part.start(self._say)
+    def _program(self, server: str, found: Path | None) -> Path:
+        if found is None:
+            raise RuntimeError(
+                f"{server} is somebody else's here ({SETTINGS_OF[server][0]} is given): it is only used"
+            )
+        return found
+
+    def _start_postgres(self) -> None:
+        self.postgres.start(self._say)
+        self.postgres.prepare()
+        versions = self.postgres.versions()
+        self._say(
+            f"  PostgreSQL {versions['PostgreSQL']} with TimescaleDB {versions['TimescaleDB']} is ready"
+        )
+
+    def _start_mosquitto(self) -> None:
+        self.mosquitto.start(self._say)
+        self._say(f"  Mosquitto {self.mosquitto.version()} is ready")
+
+    def _start_kafka(self) -> None:
+        self.kafka_node.start(self._say)
+        self._ensure_topics()
+        self._say(f"  Kafka {self.kafka_node.version()} is ready")
+
+    def _ensure_topics(self) -> None:
         asyncio.run(bus.ensure_topics(self.kafka, partitions=self.partitions, replication=1))
-        self._say(f"  Kafka {part.version()} is ready")
+
+
+_PORTS = {
+    postgres.NAME: ("postgres",),
+    mosquitto.NAME: ("mqtt",),
+    kafka_node.NAME: ("kafka", "kafka_controller"),
+}
+
+
+def credential_settings(credential: Credential) -> dict[str, str]:
+    """The settings by which a service or a gateway presents `credential`."""
+    return {
+        "LAMPLIGHT_MQTT_CA": str(credential.ca),
+        "LAMPLIGHT_MQTT_CERT": str(credential.cert),
+        "LAMPLIGHT_MQTT_KEY": str(credential.key),
+    }
