@@ -1,0 +1,248 @@
+"""The live path: MQTT to Kafka. What "acknowledged" means is decided in this file.
+
+For each batch of messages from one line:
+
+1. Decode each message. Bytes that mean nothing become a refusal, never an exception.
+2. Ask the registry once whose devices these are, and the archive what it already has of them.
+3. Sort: each message becomes a reading, a refusal with its reason, or news about a device.
+4. Append readings and refusals to Kafka and wait until every in-sync replica has all of them. However long
+it takes.
+5. Tell each gateway by id what is safe and what was refused: only now may it forget.
+6. Acknowledge to the broker, in the order heard, on the line it was heard on.
+
+A crash between any two of these repeats work. Ids are computed from the facts, so the repetition says the
+same facts.
+"""
+
+import asyncio
+import contextlib
+import random
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
+from datetime import datetime, timedelta
+from typing import Protocol, TypeVar
+
+import msgspec
+import structlog
+
+from ingest import wire
+from ingest.events import READINGS, REFUSED
+from ingest.mqtt import Batch, Line, LineDropped
+from ingest.presence import Roll, Told
+from ingest.quality import Seen
+from ingest.recent import Recent
+from ingest.sorting import Ask, Known, Message, Past, Sorted, Tally, asks, pasts, read, sort, summary
+from ingest.store import Away
+from ingest.stream import Record
+
+log = structlog.get_logger()
+T = TypeVar("T")
+
+BATCH = 500
+NOTE_EVERY = timedelta(seconds=2)
+LEAST_WAIT_S, MOST_WAIT_S = 0.1, 5.0
+FINISH_WITHIN_S = 5.0  # of the batch in hand, when asked to stop while Kafka or the database is away
+
+
+class Registry(Protocol):
+    """Who and what is known; `store.Registry` is one. Every method raises Away while it cannot say."""
+
+    async def look_up(self, asks: Sequence[Ask]) -> Known: ...
+    async def past(self, spans: Sequence[Past]) -> Mapping[str, Sequence[Seen]]: ...
+    async def gateways(self) -> Sequence[str]: ...
+    async def note(self, told: Told) -> None: ...
+    async def mend(self) -> None: ...
+    def lease(self, name: str) -> AbstractAsyncContextManager[bool]: ...
+
+
+class Stream(Protocol):
+    """Where facts go to be kept; returns when they are (`stream.Stream`)."""
+
+    async def append(self, records: Sequence[Record]) -> None: ...
+
+
+class Meter(Protocol):
+    """Where the live path counts, once per batch."""
+
+    def batch(self, tally: Tally) -> None: ...
+    def line_dropped(self) -> None: ...
+    def session_lost(self) -> None: ...
+
+
+async def run(
+    dial: Callable[[], AbstractAsyncContextManager[Line]],
+    registry: Registry,
+    stream: Stream,
+    *,
+    name: str,
+    clock: Callable[[], datetime],
+    meter: Meter,
+    stopping: asyncio.Event,
+    ready: asyncio.Event,
+) -> None:
+    """Listen until `stopping`, a line at a time, as the only process that uses the broker's client id `name`."""
+    intake = Intake(registry, stream, clock=clock, meter=meter)
+    known_to_broker = False
+    wait = LEAST_WAIT_S
+    while not stopping.is_set():
+        try:
+            async with registry.lease(name) as ours, contextlib.AsyncExitStack() as opened:
+                if ours:
+                    line = await opened.enter_async_context(dial())
+                    wait = LEAST_WAIT_S
+                    if not line.session_present:
+                        await intake.resync(line)
+                        if known_to_broker:
+                            log.error("ingest.session_lost")  # the broker forgot what it had queued for us
+                            meter.session_lost()
+                    known_to_broker = True
+                    ready.set()
+                    await _until(stopping, line, intake.serve(line))
+        except LineDropped as dropped:
+            meter.line_dropped()
+            log.warning("ingest.line_dropped", why=str(dropped))
+        except Away as away:
+            log.warning("ingest.database_away", error=str(away))
+        ready.clear()
+        await _pause(stopping, wait)
+        wait = min(wait * 2, MOST_WAIT_S)
+
+
+async def _until(stopping: asyncio.Event, line: Line, serving: Awaitable[None]) -> None:
+    """Serve; when asked to stop, hear nothing more and finish the batch in hand, or leave it to the next process."""
+
+    async def leave() -> None:
+        await stopping.wait()
+        line.leave()
+        limit.reschedule(asyncio.get_running_loop().time() + FINISH_WITHIN_S)
+
+    try:
+        async with asyncio.timeout(None) as limit:
+            leaving = asyncio.create_task(leave(), name="ingest.leave")
+            try:
+                await serving
+            finally:
+                leaving.cancel()
+    except LineDropped:
+        if not stopping.is_set():
+            raise
+    except TimeoutError:
+        log.warning("ingest.left_unfinished")  # never acknowledged, so it comes again
+
+
+class Intake:
+    """Takes batches through the six steps; remembers what devices said lately."""
+
+    def __init__(
+        self, registry: Registry, stream: Stream, *, clock: Callable[[], datetime], meter: Meter
+    ) -> None:
+        self._registry, self._stream, self._clock, self._meter = registry, stream, clock, meter
+        self._recent, self._roll = Recent(), Roll()
+        self._encoder = msgspec.json.Encoder()
+        self._noted = clock()
+
+    async def serve(self, line: Line) -> None:
+        """Take batches until the line drops."""
+        while True:
+            await self.handle(line, await line.take(BATCH))
+
+    async def handle(self, line: Line, batch: Batch) -> None:
+        """The six steps for one batch; nothing but the end of the process keeps it from finishing."""
+        now = self._clock()
+        messages = self._read(batch, now)
+        tally = Tally()
+        if messages:
+            known = await self._patiently(lambda: self._registry.look_up(asks(messages, now)))
+            if spans := pasts(messages, known, self._recent, now):
+                past = await self._patiently(lambda: self._registry.past(spans))
+                for span in spans:
+                    self._recent.learn(span.device_id, span.since, past.get(span.device_id, ()))
+            found = sort(messages, known, self._recent, now, _report)
+            await self._stream.append(self._records(found))
+            for reading in found.readings:
+                self._recent.accept(reading.device_id, summary(reading))
+            for gateway_id, said in found.news:
+                self._roll.news(gateway_id, said)
+            for gateway_id, answer in found.answers.items():
+                line.tell(wire.answers(gateway_id), self._encoder.encode(answer))
+            tally = found.tally
+        batch.acknowledge()
+        tally.received = len(batch.messages)
+        tally.ack_seconds = (self._clock() - now).total_seconds()
+        self._meter.batch(tally)
+        await self._note()
+
+    async def resync(self, line: Line) -> None:
+        """The broker knows nothing of us: whatever it had for us is gone, so ask every gateway for what is unanswered."""
+        command = self._encoder.encode(wire.Resync())
+        for gateway_id in await self._registry.gateways():
+            line.tell(wire.commands(gateway_id), command)
+
+    def _read(self, batch: Batch, now: datetime) -> list[Message]:
+        """Step 1. Heartbeats and statuses are noted in passing: they have no id to acknowledge."""
+        messages = []
+        for heard in batch.messages:
+            about = wire.topic(heard.topic)
+            if about.what == "heartbeat":
+                self._roll.heartbeat(about.gateway, heard.payload, now)
+            elif about.what == "status":
+                self._roll.status(about.gateway, heard.payload, now)
+            else:
+                message, error = read(
+                    about.gateway, about.family if about.what == "readings" else None, heard.payload
+                )
+                messages.append(message)
+                if error is not None:
+                    _report(error)
+        return messages
+
+    def _records(self, found: Sorted) -> list[Record]:
+        encode = self._encoder.encode
+        return [
+            *(Record(READINGS, str(one.patient_id).encode(), encode(one)) for one in found.readings),
+            *(
+                Record(REFUSED, (one.device_id or one.gateway_id).encode(), encode(one))
+                for one in found.refused
+            ),
+        ]
+
+    async def _note(self) -> None:
+        """Write presence down now and then; it is news, not evidence: losing it costs a few seconds of knowing."""
+        now = self._clock()
+        told = self._roll.told()
+        if now - self._noted < NOTE_EVERY or not any(told):
+            return
+        self._noted = now
+        with contextlib.suppress(Away):  # then it is kept, and tried again
+            await self._registry.note(told)
+            self._roll.written(told)
+
+    async def _patiently(self, ask: Callable[[], Awaitable[T]]) -> T:
+        """Ask until the database answers."""
+        wait = LEAST_WAIT_S
+        while True:
+            try:
+                return await ask()
+            except Away as away:
+                log.warning("ingest.database_away", error=str(away))
+                await _pause(None, wait)
+                wait = min(wait * 2, MOST_WAIT_S)
+                with contextlib.suppress(Away, TimeoutError):
+                    async with asyncio.timeout(MOST_WAIT_S):
+                        await self._registry.mend()
+
+
+def _report(error: Exception) -> None:
+    """A rule or decoder of ours failed: where, but never with what, because that may be health data."""
+    frame = error.__traceback__
+    while frame is not None and frame.tb_next is not None:
+        frame = frame.tb_next
+    where = f"{frame.tb_frame.f_code.co_qualname}:{frame.tb_lineno}" if frame is not None else "?"
+    log.error("ingest.rule_raised", error=type(error).__name__, where=where)
+
+
+async def _pause(stopping: asyncio.Event | None, seconds: float) -> None:
+    """A jittered pause, cut short by the wish to stop."""
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(seconds * random.uniform(0.5, 1.0)):  # noqa: S311 - jitter, not a secret
+            await (stopping.wait() if stopping is not None else asyncio.Event().wait())

@@ -1,0 +1,242 @@
+"""A batch of messages becomes readings, refusals and answers: everything between hearing and telling, and all of it pure."""
+
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import NamedTuple
+from uuid import UUID
+
+import msgspec
+
+from ingest import devices, wire
+from ingest.devices.measurement import Measurement, Reason, Refusal, Said, refuse
+from ingest.events import Kind, Reading, Refused, TimeConfidence
+from ingest.identity import Device, Gateway
+from ingest.quality import Seen
+from ingest.recent import REACH, Recent
+from ingest.verdict import ECHO, Carrier, News, verdict
+
+LATE = timedelta(hours=1)
+LARGEST = 64 * 1024
+EARLIEST, LATEST = datetime(1971, 1, 1, tzinfo=UTC), datetime(2199, 1, 1, tzinfo=UTC)
+"""Between them every instant can be moved by a day and stored; a message may name the year 9999."""
+
+
+class Message(NamedTuple):
+    """What one gateway sent, decoded."""
+
+    gateway_id: str
+    raw: bytes
+    said: tuple[Said, ...]
+
+
+class Ask(NamedTuple):
+    """A device heard through a gateway (or none: ""), and the span its readings may fall into."""
+
+    gateway_id: str
+    device_id: str
+    since: datetime
+    until: datetime
+
+
+class Past(NamedTuple):
+    """Which readings of a device the archive is asked for."""
+
+    patient_id: UUID
+    device_id: str
+    since: datetime
+    until: datetime
+
+
+class Known(NamedTuple):
+    """What the registry knows of a batch."""
+
+    gateways: Mapping[str, Gateway]
+    devices: Mapping[str, Device]
+
+
+@dataclass(slots=True, kw_only=True)
+class Tally:
+    """One batch in numbers; the keys of `refused` are a closed set of reasons."""
+
+    received: int = 0
+    accepted: int = 0
+    duplicates: int = 0
+    echoes: int = 0
+    late: int = 0
+    suspect_clock: int = 0
+    refused: Counter[str] = field(default_factory=Counter)
+    ack_seconds: float = 0.0  # from taking the batch to its acknowledgement
+
+
+@dataclass(slots=True, kw_only=True)
+class Sorted:
+    """A batch, sorted. `answers` may be told only when Kafka has `readings` and `refused`."""
+
+    readings: list[Reading] = field(default_factory=list)
+    refused: list[Refused] = field(default_factory=list)
+    news: list[tuple[str, News]] = field(default_factory=list)
+    answers: dict[str, wire.Answer] = field(default_factory=dict)
+    tally: Tally = field(default_factory=Tally)
+
+
+def read(
+    gateway_id: str,
+    family: str | None,
+    payload: bytes,
+    decode: Callable[[str, bytes], tuple[Said, ...]] = devices.decode,
+) -> tuple[Message, Exception | None]:
+    """The message decoded, whatever it is; an exception is a fault of ours that must not stop those behind it."""
+    if family is None:
+        return Message(
+            gateway_id, payload, refuse(Reason.UNKNOWN_FAMILY, "nothing is expected on this topic")
+        ), None
+    if len(payload) > LARGEST:
+        return Message(
+            gateway_id, payload, refuse(Reason.TOO_LARGE, "larger than any device's message")
+        ), None
+    try:
+        return Message(gateway_id, payload, decode(family, payload)), None
+    except Exception as error:  # noqa: BLE001 - decoders never raise, and if one does, it is reported, not obeyed
+        return Message(
+            gateway_id, payload, refuse(Reason.CONTRADICTION, "the decoder failed on this message")
+        ), error
+
+
+def asks(messages: Iterable[Message], now: datetime) -> list[Ask]:
+    """One question per pair of gateway and device, spanning everything heard of that device."""
+    spans: dict[tuple[str, str], tuple[datetime, datetime]] = {}
+    for message in messages:
+        for said in message.said:
+            pair = message.gateway_id, said.device or ""
+            low, high = claims(said, now)
+            old = spans.get(pair)
+            spans[pair] = (low, high) if old is None else (min(old[0], low), max(old[1], high))
+    return [Ask(*pair, low - REACH, high + REACH) for pair, (low, high) in spans.items()]
+
+
+def pasts(messages: Iterable[Message], known: Known, recent: Recent, now: datetime) -> list[Past]:
+    """What to ask the archive about devices whose past is not in memory."""
+    spans: dict[tuple[str, UUID], tuple[datetime, datetime]] = {}
+    for message in messages:
+        for said in message.said:
+            device = known.devices.get(said.device) if said.device is not None else None
+            if device is None or not isinstance(said, Measurement):
+                continue
+            low, high = claims(said, now)
+            if recent.missing(said.device or "", low):
+                for assigned in device.assignments:
+                    who = said.device or "", assigned.patient_id
+                    old = spans.get(who, (low, high))
+                    spans[who] = min(old[0], low), max(old[1], high)
+    return [
+        Past(patient, device, low - REACH, high + REACH) for (device, patient), (low, high) in spans.items()
+    ]
+
+
+def claims(said: Said, now: datetime) -> tuple[datetime, datetime]:
+    """The first and the last instant the clock doctor might choose; a wall clock is within REACH of UTC.
+
+    >>> from ingest.events import Kind
+    >>> cuff = Measurement(kind=Kind.BLOOD_PRESSURE, device_time=datetime(9999, 12, 31))
+    >>> [at.year for at in claims(cuff, datetime(2026, 3, 2, tzinfo=UTC))]
+    [2026, 2199]
+    """
+    moments = [now]
+    if isinstance(said, Measurement):
+        for moment in (said.gateway_time, said.device_time):
+            if moment is not None:
+                aware = moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)
+                moments.append(min(max(aware, EARLIEST), LATEST))
+    return min(moments), max(moments)
+
+
+def sort(
+    messages: Sequence[Message],
+    known: Known,
+    recent: Recent,
+    now: datetime,
+    failed: Callable[[Exception], None] = lambda _: None,
+) -> Sorted:
+    """Every message gets exactly one answer, and every fact goes out once; `recent` is asked, not told."""
+    out = Sorted(tally=Tally(received=len(messages)))
+    fresh: set[UUID] = set()
+    alike: defaultdict[tuple[str, tuple[float | str | None, ...]], list[Seen]] = defaultdict(list)
+    acked: defaultdict[str, list[UUID]] = defaultdict(list)
+    noes: defaultdict[str, list[wire.No]] = defaultdict(list)
+    for message in messages:
+        no: Refused | None = None
+        for outcome in _outcomes(message, known, now, failed):
+            if isinstance(outcome, News):
+                out.news.append((message.gateway_id, outcome))
+            elif isinstance(outcome, Refused):
+                no = outcome
+                out.refused.append(outcome)
+            elif outcome.event_id in fresh or recent.has(outcome.device_id, outcome.event_id):
+                out.tally.duplicates += 1
+            else:
+                seen = summary(outcome)
+                beside = alike[outcome.device_id, seen.values]
+                if recent.echo(outcome.device_id, seen, beside):
+                    outcome = msgspec.structs.replace(outcome, flags=(*outcome.flags, ECHO))  # noqa: PLW2901
+                    out.tally.echoes += 1
+                beside.append(seen)
+                fresh.add(outcome.event_id)
+                out.readings.append(outcome)
+        name = next((said.message_id for said in message.said if said.message_id is not None), None)
+        if name is not None and no is None:
+            acked[message.gateway_id].append(name)
+        elif name is not None and no is not None:
+            noes[message.gateway_id].append(wire.No(id=name, reason=no.reason, detail=no.detail))
+    out.answers = {
+        gateway: wire.Answer(acked=tuple(acked[gateway]), refused=tuple(noes[gateway]))
+        for gateway in dict.fromkeys((*acked, *noes))
+    }
+    _count(out)
+    return out
+
+
+def summary(reading: Reading) -> Seen:
+    """As much of a reading as it takes to recognise it.
+
+    The values are those of `quality.values`. The device's own count is not carried by a reading, so an echo
+    is recognised without it.
+    """
+    if reading.kind is Kind.GLUCOSE:
+        values: tuple[float | str | None, ...] = (
+            reading.beyond.value if reading.beyond else reading.glucose,
+        )
+    else:
+        values = (reading.systolic, reading.diastolic, reading.pulse)
+    return Seen(reading.event_id, reading.effective_at, values)
+
+
+def _outcomes(
+    message: Message, known: Known, now: datetime, failed: Callable[[Exception], None]
+) -> Iterator[Reading | Refused | News]:
+    carrier = Carrier(
+        gateway_id=message.gateway_id,
+        gateway=known.gateways.get(message.gateway_id),
+        raw=message.raw,
+        received_at=now,
+    )
+    for part, said in enumerate(message.said):
+        device = known.devices.get(said.device) if said.device is not None else None
+        try:
+            yield verdict(said, carrier, device, part=part)
+        except Exception as error:  # noqa: BLE001 - rules never raise, and if one does, those behind do not wait
+            failed(error)
+            detail = "a rule failed on this message"
+            no = Refusal(
+                reason=Reason.CONTRADICTION, detail=detail, device=said.device, message_id=said.message_id
+            )
+            yield verdict(no, carrier, device, part=part)
+
+
+def _count(out: Sorted) -> None:
+    out.tally.accepted = len(out.readings)
+    out.tally.refused.update(refused.reason for refused in out.refused)
+    for reading in out.readings:
+        out.tally.suspect_clock += reading.time_confidence is TimeConfidence.SUSPECT
+        out.tally.late += not reading.history and reading.received_at - reading.effective_at > LATE

@@ -1,0 +1,151 @@
+"""What becomes of one thing a device said: a reading about a patient, news about a device, or a refusal."""
+
+import hashlib
+from datetime import datetime, timedelta
+from uuid import UUID
+
+import msgspec
+
+from ingest import clock, quality
+from ingest.devices.measurement import DeviceEvent, EventKind, Measurement, Refusal, Said
+from ingest.events import Reading, Refused, fact_id
+from ingest.identity import SENTENCES, Device, Gateway, Stranger, owner
+
+ECHO = "echo"
+"""Flag: the same measurement once more, a whole number of hours or a moment apart. Kept, and counted once."""
+
+NEWS = timedelta(days=1)
+"""A reading younger than this is news, whatever its gateway calls history: history pages nobody."""
+
+ABOUT_THE_DEVICE = frozenset(
+    {EventKind.BATTERY, EventKind.HEARTBEAT, EventKind.ONLINE, EventKind.OFFLINE, EventKind.REMINDER_CLEARED}
+)
+
+
+class Carrier(msgspec.Struct, frozen=True, kw_only=True):
+    """The message that carried it, as received."""
+
+    gateway_id: str
+    gateway: Gateway | None
+    raw: bytes
+    received_at: datetime
+
+    def name(self, message_id: UUID | None) -> UUID:
+        """The gateway's own id of the message; without one, the bytes themselves name it."""
+        return message_id or fact_id("message", self.gateway_id, hashlib.sha256(self.raw).hexdigest())
+
+
+class News(msgspec.Struct, frozen=True, kw_only=True):
+    """A device said something about itself."""
+
+    device_id: str
+    event: str
+    battery_percent: float | None
+    at: datetime
+
+
+def verdict(
+    said: Said, carrier: Carrier, device: Device | None, *, part: int = 0
+) -> Reading | Refused | News:
+    """Weigh identity, then instant, then quality; the first that says no gives the reason. `part`: of its payload."""
+    if isinstance(said, Refusal):
+        return _refused(said, carrier, part, hop="decode", reason=said.reason, detail=said.detail)
+    if isinstance(said, DeviceEvent):
+        return _about_device(said, carrier, part)
+    return _measured(said, carrier, device, part)
+
+
+def receipt(gateway: Gateway | None, measurement: Measurement, received_at: datetime) -> datetime:
+    """When we received it; a gateway that plays recorded days is believed about that, so that days can pass fast."""
+    playing = gateway is not None and gateway.playback
+    return measurement.gateway_time if playing and measurement.gateway_time is not None else received_at
+
+
+def _measured(said: Measurement, carrier: Carrier, device: Device | None, part: int) -> Reading | Refused:
+    if said.device is None:
+        return _refused(
+            said, carrier, part, hop="decode", reason="missing-field", detail="the message names no device"
+        )
+    device_id, gateway = said.device, carrier.gateway
+    received_at = receipt(gateway, said, carrier.received_at)
+    error = None if gateway is None or gateway.playback else gateway.clock_error
+    whose = owner(
+        gateway,
+        device,
+        lambda zone: clock.effective(
+            said, gateway_time=None, received_at=received_at, zone=zone, gateway_error=error
+        ),
+    )
+    if not isinstance(whose, Stranger) and quality.OWNERLESS.intersection(said.flags):
+        whose = Stranger.OWNER_UNKNOWN
+    if isinstance(whose, Stranger):
+        return _refused(said, carrier, part, hop="identity", reason=whose, detail=SENTENCES[whose])
+    said, doubts = quality.judge(said)
+    if doubts:
+        detail = f"the numbers need a person's look: {', '.join(doubts)}"
+        return _refused(said, carrier, part, hop="quality", reason=doubts[0], detail=detail)
+    carried = carrier.name(said.message_id)
+    instant = whose.instant
+    fresh = received_at - instant.at < NEWS and not (gateway is not None and gateway.playback)
+    return Reading(
+        event_id=quality.reading_id(device_id, said, carrier=carried),
+        caused_by=carried,
+        practice_id=whose.practice_id,
+        patient_id=whose.patient_id,
+        device_id=device_id,
+        gateway_id=carrier.gateway_id,
+        kind=said.kind,
+        effective_at=instant.at,
+        received_at=received_at,
+        gateway_time=said.gateway_time,
+        device_time=said.device_time_sent,
+        time_rule=instant.rule,
+        time_confidence=instant.confidence,
+        utc_offset_minutes=instant.utc_offset_minutes,
+        systolic=said.systolic,
+        diastolic=said.diastolic,
+        map=said.map,
+        pulse=said.pulse,
+        glucose=said.glucose,
+        beyond=said.beyond,
+        context=said.context,
+        flags=tuple(map(str, said.flags)),
+        history=said.history and not fresh,
+        raw=carrier.raw,
+    )
+
+
+def _about_device(said: DeviceEvent, carrier: Carrier, part: int) -> News | Refused:
+    """Presence and battery are news; a measurement that failed is kept as what it is: no reading."""
+    if said.event in ABOUT_THE_DEVICE and said.device is not None:
+        return News(
+            device_id=said.device,
+            event=said.event,
+            battery_percent=said.battery_percent,
+            at=carrier.received_at,
+        )
+    reason = said.event.value.replace("_", "-")
+    return _refused(
+        said,
+        carrier,
+        part,
+        hop="device",
+        reason=reason,
+        detail="the device reports no measurement of a person",
+    )
+
+
+def _refused(said: Said, carrier: Carrier, part: int, *, hop: str, reason: str, detail: str) -> Refused:
+    carried = carrier.name(said.message_id)
+    return Refused(
+        event_id=fact_id("refused", carried, part, hashlib.sha256(carrier.raw).hexdigest()),
+        caused_by=carried,
+        practice_id=carrier.gateway.practice_id if carrier.gateway is not None else None,
+        gateway_id=carrier.gateway_id,
+        device_id=said.device,
+        hop=hop,
+        reason=str(reason),
+        detail=detail,
+        received_at=carrier.received_at,
+        raw=carrier.raw,
+    )

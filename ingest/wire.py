@@ -1,0 +1,104 @@
+"""What gateways and ingest say to each other over MQTT, apart from the readings themselves: topics and messages.
+
+| topic | from | payload |
+|---|---|---|
+| `v1/<gateway>/readings` | gateway, QoS 1 | one reading, canonical JSON (`ingest/devices/canonical.py`) |
+| `v1/<gateway>/readings/<family>` | gateway, QoS 1 | a payload of that device family, as it is |
+| `v1/<gateway>/heartbeat` | gateway, QoS 0 | `Heartbeat`: never queued, so its clock can be compared with ours |
+| `v1/<gateway>/status` | gateway, QoS 1, and its last will | `Status` |
+| `ack/<gateway>` | ingest, QoS 1 | `Answer`: what Kafka has, and what was refused |
+| `ack/<gateway>/command` | ingest, QoS 1 | `Resync` |
+"""
+
+from datetime import datetime
+from typing import Annotated, NamedTuple
+from uuid import UUID
+
+import msgspec
+
+EVERYTHING = "v1/+/#"
+LARGEST = 16 * 1024
+"""Checked by the gateway before it publishes; the broker's own limit is four times that."""
+
+Name = Annotated[str, msgspec.Meta(max_length=64)]
+
+
+class Heartbeat(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A gateway is alive, and how it is."""
+
+    at: Annotated[datetime, msgspec.Meta(tz=True)]  # the gateway's clock
+    outbox: Annotated[int, msgspec.Meta(ge=0, le=2**31 - 1)] = 0  # readings not acknowledged yet
+    full: Annotated[float, msgspec.Meta(ge=0, le=1)] = 0.0  # how much of the outbox's room is taken
+    agent: Name = ""
+
+
+class Status(msgspec.Struct, frozen=True, kw_only=True):
+    """Online, said by the gateway; offline, said by it or for it by the broker."""
+
+    online: bool
+    agent: Name = ""
+
+
+class No(msgspec.Struct, frozen=True, kw_only=True):
+    """A message that will never be a reading: keep it or drop it, but do not send it again."""
+
+    id: UUID
+    reason: str
+    detail: str
+
+
+class Answer(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """The application acknowledgement: these are in Kafka for good, those are set aside for good."""
+
+    acked: tuple[UUID, ...] = ()
+    refused: tuple[No, ...] = ()
+
+
+class Resync(
+    msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag="resync", tag_field="command"
+):
+    """Send everything unanswered now; with `since` also what was acknowledged from then on, again."""
+
+    since: Annotated[datetime, msgspec.Meta(tz=True)] | None = None
+
+
+class Topic(NamedTuple):
+    gateway: str
+    what: str  # readings, heartbeat, status, or something we do not know
+    family: str = "canonical"
+
+
+def topic(text: str) -> Topic:
+    """Who said it and what it is. Whoever may publish under a name is the broker's business (certificate and ACL).
+
+    >>> topic("v1/gw-7/readings")
+    Topic(gateway='gw-7', what='readings', family='canonical')
+    >>> topic("v1/gw-7/readings/ava4").family, topic("v1/gw-7/hello").what, topic("x").gateway
+    ('ava4', 'hello', '')
+    """
+    parts = text.split("/")
+    if len(parts) == 3 and parts[0] == "v1":  # noqa: PLR2004 - v1/<gateway>/<what>
+        return Topic(parts[1], parts[2])
+    if len(parts) == 4 and parts[0] == "v1" and parts[2] == "readings":  # noqa: PLR2004 - .../<family>
+        return Topic(parts[1], "readings", parts[3])
+    return Topic(parts[1] if len(parts) > 1 and parts[0] == "v1" else "", "unknown")
+
+
+def readings(gateway: str) -> str:
+    return f"v1/{gateway}/readings"
+
+
+def heartbeat(gateway: str) -> str:
+    return f"v1/{gateway}/heartbeat"
+
+
+def status(gateway: str) -> str:
+    return f"v1/{gateway}/status"
+
+
+def answers(gateway: str) -> str:
+    return f"ack/{gateway}"
+
+
+def commands(gateway: str) -> str:
+    return f"ack/{gateway}/command"
