@@ -1,0 +1,65 @@
+"""Ladders 5.1 to 5.4 and 6.3: whole minutes of a month to a first code and full further steps, never rounded up."""
+
+from collections.abc import Mapping
+
+import msgspec
+
+from ccm_bridge.billing.book import Ladder
+
+
+class Climb(msgspec.Struct, frozen=True, kw_only=True):
+    """Where some minutes stand on a ladder."""
+
+    minutes: int
+    codes: Mapping[str, int]
+    held: Mapping[str, int]  # units that only a person may release
+    next_code: str | None  # None: nothing further can be reached
+    next_at: int | None  # minutes
+    spare: int  # minutes since the last rung
+    capped: bool  # minutes have run on where no further unit can be reached
+
+
+def climb(ladder: Ladder, minutes: int) -> Climb:
+    """The codes and units that so many minutes reach.
+
+    >>> rungs = Ladder(code="A", minutes=20, add_on="B", step=20, cap=2)
+    >>> [dict(climb(rungs, minutes).codes) for minutes in (19, 20, 39, 40, 120)]
+    [{}, {'A': 1}, {'A': 1}, {'A': 1, 'B': 1}, {'A': 1, 'B': 2}]
+    """
+    if minutes < ladder.minutes:
+        return _below(ladder, minutes)
+    steps, spare = divmod(minutes - ladder.minutes, ladder.step)
+    limit = ladder.cap if ladder.cap is not None else ladder.hold_above
+    units = steps if limit is None else min(steps, limit)
+    topped = ladder.cap is not None and units == ladder.cap
+    held = 0 if topped else steps - units
+    last_rung = ladder.minutes + units * ladder.step
+    return Climb(
+        minutes=minutes,
+        codes={ladder.code: 1} | ({ladder.add_on: units} if units else {}),
+        held={ladder.add_on: held} if held else {},
+        next_code=None if topped else ladder.add_on,
+        next_at=None if topped else ladder.minutes + (steps + 1) * ladder.step,
+        spare=minutes - last_rung if topped else spare,
+        capped=(topped and minutes > last_rung) or held > 0,
+    )
+
+
+def _below(ladder: Ladder, minutes: int) -> Climb:
+    """Under the first rung, where a short code may stand in for it."""
+    if ladder.short_code is None or ladder.short_minutes is None:
+        reached, next_code, next_at = False, ladder.code, ladder.minutes
+    else:
+        reached = minutes >= ladder.short_minutes
+        next_code, next_at = (
+            (ladder.code, ladder.minutes) if reached else (ladder.short_code, ladder.short_minutes)
+        )
+    return Climb(
+        minutes=minutes,
+        codes={ladder.short_code: 1} if reached and ladder.short_code else {},
+        held={},
+        next_code=next_code,
+        next_at=next_at,
+        spare=minutes - (ladder.short_minutes or 0) if reached else minutes,
+        capped=False,
+    )

@@ -1,0 +1,284 @@
+"""From JSON to facts. A case that cannot be read is `Refused` with sentences; a fact that is merely missing is unknown.
+
+Hospital feeds and older exports spell some things in other ways; they are respelt here, always to the reading that
+bills less, and the rules see one spelling only.
+"""
+
+import re
+from collections.abc import Callable, Iterator, Mapping
+from datetime import UTC, date, datetime, timedelta
+from typing import Any, get_args
+from zoneinfo import ZoneInfo
+
+import msgspec
+
+from ccm_bridge.billing.facts import Facts
+
+YEARS = range(1900, 2200)
+ADMISSIONS = (
+    "admitted_at",
+    "admitted_on",
+    "admitted",
+    "admission",
+    "start",
+    "started_at",
+    "from",
+    "from_at",
+    "since",
+    "begin",
+)
+DISCHARGES = (
+    "discharged_at",
+    "discharged_on",
+    "discharged",
+    "discharge",
+    "end",
+    "ended_at",
+    "to",
+    "until_at",
+    "until",
+    "through",
+)
+KINDS = ("kind", "type", "setting", "facility", "code")
+
+
+class Refused(msgspec.Struct, frozen=True, kw_only=True):
+    """Not facts. One sentence for each thing that is wrong, without the values of the patient's facts."""
+
+    sentences: tuple[str, ...]
+
+    def __str__(self) -> str:
+        return " ".join(self.sentences)
+
+
+def read_facts(case: bytes | str | Mapping[str, Any]) -> Facts | Refused:
+    """The facts of a case: `{"id": ..., "facts": {...}}`, or the facts alone, as JSON or as a mapping.
+
+    1. The zone is read first, because a day becomes instants only in a zone.
+    2. Days where an instant is wanted, and instants where a day is wanted, are respelt.
+    3. Types are checked; keys that nobody knows are kept as `unread`, so that the decision can say so.
+    4. What no type can say (a window that ends before it starts) is checked last.
+    """
+    said = _mapping(case)
+    if isinstance(said, Refused):
+        return said
+    zones = _zones(said)
+    if isinstance(zones, Refused):
+        return zones
+    try:
+        respelt = _respell(said, zones)
+        facts = msgspec.convert(respelt, Facts)
+    except _Unreadable as trouble:
+        return Refused(sentences=(str(trouble),))
+    except msgspec.ValidationError as trouble:
+        return Refused(sentences=(_in_words(trouble),))
+    wrong = tuple(_contradictions(facts))
+    if wrong:
+        return Refused(sentences=wrong)
+    return msgspec.structs.replace(facts, unread=tuple(_unread(respelt, Facts, "")))
+
+
+class _Unreadable(Exception):
+    """Never leaves this module."""
+
+
+def _mapping(case: bytes | str | Mapping[str, Any]) -> dict[str, Any] | Refused:
+    said: object = case
+    if isinstance(case, bytes | str):
+        try:
+            said = msgspec.json.decode(case)
+        except (msgspec.DecodeError, UnicodeError, RecursionError):
+            return Refused(sentences=("The case is not JSON.",))
+    if isinstance(said, Mapping) and "facts" in said:
+        said = said["facts"]
+    if not isinstance(said, Mapping):
+        return Refused(sentences=("The case holds no facts: an object is wanted.",))
+    return {**said}
+
+
+def _zones(said: dict[str, Any]) -> ZoneInfo | Refused | None:
+    """The practice's zone; both zones must exist."""
+    found: dict[str, ZoneInfo | None] = {}
+    for name in ("zone", "patient_zone"):
+        key = said.get(name)
+        if key is None:
+            found[name] = None
+            continue
+        try:
+            found[name] = ZoneInfo(key)
+        except (KeyError, ValueError, OSError, TypeError, AttributeError):
+            return Refused(sentences=(f"{name} is not the name of a time zone, such as America/New_York.",))
+    return found["zone"]
+
+
+# Respelling --------------------------------------------------------------------------------------------------
+
+
+def _respell(said: dict[str, Any], zone: ZoneInfo | None) -> dict[str, Any]:
+    """Days and instants as their fields want them; a stay's two ends under one name each."""
+    day, begins, ends = _as_day(zone), _as_instant(zone, whole_day=False), _as_instant(zone, whole_day=True)
+    out = dict(said)
+    for key in ("initiating_visit", "ccm_since", "hospice_elected_on"):
+        _apply(out, key, day)
+    _apply(out, "died_at", begins)
+    _apply(out, "as_of", begins)
+    out["stays"] = _each(out.get("stays"), lambda stay: _stay(stay, begins, ends))
+    out["consent"] = _inside(out.get("consent"), {"at": ends, "revoked_at": begins})
+    out["care_plan"] = _inside(out.get("care_plan"), {"signed_at": day, "copy_given_at": day})
+    out["rpm"] = _inside(out.get("rpm"), {"consent_at": ends, "revoked_at": begins, "setup_on": day})
+    out["device_windows"] = _each(
+        out.get("device_windows"), lambda each: _inside(each, {"start": day, "end": day})
+    )
+    return out
+
+
+def _stay(stay: Any, begins: "_Respeller", ends: "_Respeller") -> Any:
+    if not isinstance(stay, dict):
+        return stay
+    wanted = {"admitted_at": ADMISSIONS, "discharged_at": DISCHARGES, "kind": KINDS}
+    out = {key: value for key, value in stay.items() if not any(key in names for names in wanted.values())}
+    for name, spellings in wanted.items():
+        out[name] = next((stay[each] for each in spellings if stay.get(each) is not None), None)
+    return _inside(out, {"admitted_at": begins, "discharged_at": ends})
+
+
+_Respeller = Callable[[Any, str], Any]
+_A_DAY = re.compile(r"\d{4}-\d\d-\d\d")
+
+
+def _as_day(zone: ZoneInfo | None) -> _Respeller:
+    """An instant where a day is wanted is its day in the practice's zone."""
+
+    def respell(value: Any, key: str) -> Any:
+        if not isinstance(value, str) or "T" not in value:
+            return value
+        instant = _instant(value, key)
+        return instant.astimezone(zone or UTC).date().isoformat()
+
+    return respell
+
+
+def _as_instant(zone: ZoneInfo | None, *, whole_day: bool) -> _Respeller:
+    """A day where an instant is wanted is its first moment; or the moment after it, where all of it must pass."""
+
+    def respell(value: Any, key: str) -> Any:
+        if not isinstance(value, str) or not _A_DAY.fullmatch(value):
+            return value
+        try:
+            day = date.fromisoformat(value) + timedelta(days=int(whole_day))
+            return datetime(day.year, day.month, day.day, tzinfo=zone or UTC).isoformat()
+        except (ValueError, OverflowError):
+            raise _Unreadable(f"{key} is not a day of the calendar.") from None
+
+    return respell
+
+
+def _instant(value: str, key: str) -> datetime:
+    try:
+        instant = msgspec.convert(value, datetime)
+        if instant.tzinfo is None:
+            raise _Unreadable(f"{key} needs its offset from UTC.")
+        return instant + timedelta(days=1) - timedelta(days=1)
+    except (msgspec.ValidationError, OverflowError):
+        raise _Unreadable(f"{key} is not a day or an instant with an offset.") from None
+
+
+def _inside(value: Any, respellers: Mapping[str, _Respeller]) -> Any:
+    if not isinstance(value, dict):
+        return value
+    out = dict(value)
+    for key, respell in respellers.items():
+        _apply(out, key, respell)
+    return out
+
+
+def _apply(out: dict[str, Any], key: str, respell: _Respeller) -> None:
+    if key in out:
+        out[key] = respell(out[key], key)
+
+
+def _each(value: Any, respell: Callable[[Any], Any]) -> Any:
+    return [respell(each) for each in value] if isinstance(value, list | tuple) else value
+
+
+# What no type can say ----------------------------------------------------------------------------------------
+
+
+def _contradictions(facts: Facts) -> Iterator[str]:
+    for path, moment in _moments(facts, ""):
+        if moment.year not in YEARS:
+            yield f"{path} lies outside the years {YEARS[0]} to {YEARS[-1]}."
+    for index, window in enumerate(facts.device_windows or ()):
+        if window.start is None or window.end is None:
+            continue
+        length = (window.end - window.start).days + 1
+        if length < 1:
+            yield f"device_windows[{index}] ends before it starts."
+        elif window.days_with_data is not None and window.days_with_data > length:
+            yield f"device_windows[{index}] has more days with data than days."
+    for index, stay in enumerate(facts.stays or ()):
+        if stay.admitted_at and stay.discharged_at and stay.discharged_at < stay.admitted_at:
+            yield f"stays[{index}] ends before it starts."
+
+
+def _moments(value: object, path: str) -> Iterator[tuple[str, date]]:
+    if isinstance(value, date):
+        yield path, value
+    elif isinstance(value, msgspec.Struct):
+        for name in value.__struct_fields__:
+            yield from _moments(getattr(value, name), f"{path}.{name}" if path else name)
+    elif isinstance(value, tuple):
+        for index, each in enumerate(value):
+            yield from _moments(each, f"{path}[{index}]")
+
+
+def _unread(said: Any, kind: Any, path: str) -> Iterator[str]:
+    """Keys that no field takes."""
+    structs = [
+        each
+        for each in (kind, *get_args(kind))
+        if isinstance(each, type) and issubclass(each, msgspec.Struct)
+    ]
+    if isinstance(said, Mapping) and structs:
+        fields = {field.encode_name: field.type for field in msgspec.structs.fields(structs[0])}
+        for key, value in said.items():
+            where = f"{path}.{key}" if path else str(key)
+            if key not in fields:
+                yield where
+            else:
+                yield from _unread(value, fields[key], where)
+    elif isinstance(said, list | tuple):
+        inner = next(
+            (arg for each in (kind, *get_args(kind)) for arg in get_args(each) if arg is not Ellipsis), None
+        )
+        for index, each in enumerate(said):
+            yield from _unread(each, inner, f"{path}[{index}]")
+
+
+_WANTED = {
+    "int": "a whole number",
+    "str": "a text",
+    "bool": "true or false",
+    "object": "an object",
+    "array": "a list",
+    "float": "a fraction",
+    "null": "null",
+    "date": "a day such as 2026-11-03",
+    "datetime": "an instant with its offset from UTC",
+}
+
+
+def _in_words(trouble: msgspec.ValidationError) -> str:
+    """The first type error of a case, as a sentence about its place.
+
+    >>> try: msgspec.convert({"entries": [{"seconds": "20"}]}, Facts)
+    ... except msgspec.ValidationError as trouble: _in_words(trouble)
+    'entries[0].seconds: a whole number or null is wanted, not a text.'
+    """
+    what, _, where = str(trouble).partition(" - at ")
+    path = where.strip("`").removeprefix("$").removeprefix(".") or "the case"
+    found = re.fullmatch(r"Expected `([^`]+)`, got `([^`]+)`", what)
+    if found is None:
+        return f"{path}: {what[:1].lower()}{what[1:]}."
+    wanted = " or ".join(_WANTED.get(each.strip(), each.strip()) for each in found[1].split("|"))
+    return f"{path}: {wanted} is wanted, not {_WANTED.get(found[2], found[2])}."
