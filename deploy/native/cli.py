@@ -1,0 +1,235 @@
+"""`lamplight up`, `down`, `reset`, `status`: the whole house on this machine, without Docker."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from deploy.native.services import Fleet
+    from deploy.native.stack import Stack
+
+app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False)
+
+PREFERRED = {"web": 8080, "mqtt": 8883, "kafka": 9092, "postgres": 5433}
+"""Where a newcomer looks first; taken when free."""
+
+Folder = Annotated[
+    Path | None,
+    typer.Option(
+        help="Where data, logs, certificates and ports live; .lamplight beside the code unless said."
+    ),
+]
+
+
+def _stack(folder: Path | None) -> "Stack":
+    import os
+
+    from deploy.native.stack import FOLDER, Stack
+
+    given = {name: value for name, value in os.environ.items() if name.startswith("LAMPLIGHT_") and value}
+    return Stack(folder or FOLDER, preferred=PREFERRED, given=given, say=typer.echo)
+
+
+def _fleet(stack: "Stack") -> "Fleet":
+    from deploy.native.services import Fleet
+    from deploy.native.stack import ROOT
+
+    return Fleet(stack.processes, stack.ports, ROOT)
+
+
+@contextmanager
+def _plain_errors() -> Iterator[None]:
+    """What a person can mend is told in a line or two, without a traceback."""
+    from deploy.native.install import MissingError
+    from deploy.native.processes import NotReadyError
+    from deploy.native.unprivileged import RefusedRootError
+
+    try:
+        yield
+    except MissingError as missing:
+        for line in missing.lines:
+            typer.echo(f"lamplight: missing: {line}", err=True)
+        raise typer.Exit(3) from None
+    except (NotReadyError, RefusedRootError, PermissionError) as error:
+        typer.echo(f"lamplight: {error}", err=True)
+        raise typer.Exit(1) from None
+
+
+@contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """One `up`, `down` or `reset` of a folder at a time."""
+    import fcntl
+
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / ".lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            typer.echo(f"lamplight: another up, down or reset of {folder} is at work", err=True)
+            raise typer.Exit(1) from None
+        yield
+
+
+@app.command()
+def install(
+    *, browser: Annotated[bool, typer.Option(help="Chromium for the browser tests too.")] = False
+) -> None:
+    """Fetch the servers' software that this machine lacks, and start nothing."""
+    with _plain_errors():
+        _stack(None).install()
+    if browser:
+        from deploy.native.browser import provide
+
+        provide(typer.echo)
+
+
+@app.command()
+def up(
+    folder: Folder = None,
+    *,
+    servers_only: Annotated[bool, typer.Option(help="No services, no demo.")] = False,
+) -> None:
+    """Start Kafka, Mosquitto, PostgreSQL and every service, with the demo; what runs already is left alone."""
+    import subprocess
+    import sys
+    import time
+
+    from deploy.native.stack import ROOT
+
+    began = time.monotonic()
+    stack = _stack(folder)
+    fleet = _fleet(stack)
+    with _alone(stack.folder), _plain_errors():
+        typer.echo("servers")
+        stack.start()
+        port = stack.ports["web"] if stack.alive("web") else stack.ports.choose("web")
+        url = stack.given.get("LAMPLIGHT_PUBLIC_URL", f"http://127.0.0.1:{port}")
+        told = {
+            "LAMPLIGHT_WEB_PORT": str(port),
+            "LAMPLIGHT_PUBLIC_URL": url,
+            "LAMPLIGHT_DEMO_FILE": str(stack.folder / "demo.json"),
+            **stack.environment(),
+        }
+
+        def lamplight(*words: str) -> str:
+            import os
+
+            env = {**os.environ, **told, "PYTHONPATH": str(ROOT)}
+            done = subprocess.run(
+                [sys.executable, "-m", "deploy.cli", *words],
+                env=env,
+                stdout=subprocess.PIPE,
+                text=True,
+                check=False,
+            )
+            if done.returncode:
+                typer.echo(f"lamplight: `lamplight {' '.join(words)}` failed", err=True)
+                raise typer.Exit(done.returncode)
+            return done.stdout.strip()
+
+        typer.echo("database\n  " + lamplight("migrate").splitlines()[-1])
+        if not servers_only:
+            typer.echo("demo\n  " + lamplight("demo", "seed").replace("\n", "\n  "))
+            typer.echo("services")
+            fleet.start(told, typer.echo)
+            typer.echo(f"\nLamplight is up at {url}   ({time.monotonic() - began:.0f} s)\n")
+            typer.echo(lamplight("demo", "sign-ins"))
+            typer.echo("\n./lamplight status says how it goes; make down stops it and keeps the data.")
+
+
+@app.command()
+def down(folder: Folder = None) -> None:
+    """Stop exactly what `up` started; the data stays."""
+    stack = _stack(folder)
+    fleet = _fleet(stack)
+    with _alone(stack.folder), _plain_errors():
+        _stop(stack, fleet)
+
+
+def _stop(stack: "Stack", fleet: "Fleet") -> None:
+    from deploy.native.stack import SETTINGS_OF
+
+    running = [name for name in stack.processes.names() if stack.alive(name)]
+    if not running:
+        typer.echo("nothing runs")
+    services = [name for name in running if name not in SETTINGS_OF]
+    if services:
+        typer.echo(f"stopping {', '.join(services)}")
+        fleet.stop(services)
+    servers = [name for name in running if name in SETTINGS_OF]
+    if servers:
+        typer.echo(f"stopping {', '.join(servers)}")
+        stack.stop()
+    for name in stack.processes.names():  # records of what had ended by itself
+        stack.processes.stop(name)
+
+
+@app.command()
+def reset(
+    folder: Folder = None,
+    *,
+    software: Annotated[bool, typer.Option(help="Forget the downloaded software too.")] = False,
+) -> None:
+    """Stop everything and forget it: data, logs, certificates, ports."""
+    import shutil
+
+    stack = _stack(folder)
+    fleet = _fleet(stack)
+    with _alone(stack.folder), _plain_errors():
+        _stop(stack, fleet)
+        for path in sorted(stack.folder.iterdir()):
+            if path.name == ".lock" or (path.name == "software" and not software):
+                continue
+            if path.is_dir() and not path.is_symlink():
+                shutil.rmtree(path)
+            else:
+                path.unlink()
+        typer.echo(
+            f"{stack.folder} is empty"
+            if software
+            else f"{stack.folder} is empty but for the downloaded software"
+        )
+
+
+@app.command()
+def status(
+    folder: Folder = None, *, json: Annotated[bool, typer.Option("--json", help="For programs.")] = False
+) -> None:
+    """What is up, versions, lag, last reading, readings, refusals, open episodes, minutes; exit 1 if not all is up."""
+    from json import dumps
+
+    from deploy.native.status import look, screen
+
+    stack = _stack(folder)
+    with _plain_errors():
+        seen = look(stack, _fleet(stack))
+    typer.echo(dumps(seen.as_json(), indent=2) if json else screen(seen))
+    raise typer.Exit(0 if seen.up else 1)
+
+
+@app.command()
+def certificates(
+    folder: Path, host: Annotated[list[str] | None, typer.Option(help="What clients call the broker.")] = None
+) -> None:
+    """Make an MQTT certificate authority in FOLDER, with the broker's and the bridge's certificates; repeatable."""
+    from datetime import UTC, datetime
+
+    from deploy.native.certificates import Authority
+
+    Authority(folder).found(now=datetime.now(UTC), hosts=host or ["localhost", "mqtt"])
+    typer.echo(f"{folder}: ca.crt, crl.pem, server and bridge are there")
+
+
+@app.command()
+def gateway_certificate(gateway_id: str, folder: Folder = None) -> None:
+    """Make (or show) the certificate of a gateway, for `mosquitto_pub --cafile ... --cert ... --key ...`."""
+    with _plain_errors():
+        made = _stack(folder).issue(gateway_id)
+    typer.echo(f"--cafile {made.ca} --cert {made.cert} --key {made.key}")
+
+
+if __name__ == "__main__":
+    app()

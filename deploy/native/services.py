@@ -1,0 +1,109 @@
+"""Our own services on this machine: which there are, what each is told, and how it is seen to be ready."""
+
+import os
+import sys
+import urllib.error
+import urllib.request
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from http import HTTPStatus
+from pathlib import Path
+
+from deploy.native.ports import Ports
+from deploy.native.processes import Processes, until
+from deploy.native.progress import Say
+
+PREFIX = "LAMPLIGHT_"
+_KAFKA = ("KAFKA", "PARTITIONS")
+_MQTT = ("MQTT", "MQTT_CA", "MQTT_CERT", "MQTT_KEY")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Service:
+    """One process: its name, the command after `lamplight`, and the settings it is told; no other reaches it."""
+
+    name: str
+    command: tuple[str, ...]
+    settings: tuple[str, ...]
+    own: tuple[tuple[str, str], ...] = ()  # settings of this process alone
+
+
+def _room(name: str) -> Service:
+    return Service(name=name, command=("run", name), settings=(*_KAFKA, "DATABASE"))
+
+
+SERVICES = (
+    Service(name="ingest", command=("run", "ingest"), settings=(*_KAFKA, *_MQTT, "DATABASE")),
+    _room("archive"),
+    _room("risk"),
+    _room("alerts"),
+    _room("ccm"),
+    Service(name="web", command=("run", "web"), settings=("DATABASE_WEB", "WEB_PORT", "PUBLIC_URL")),
+)
+"""In the order of starting; they are stopped in reverse."""
+
+
+class Fleet:
+    """The services of one folder, run by its `processes`."""
+
+    def __init__(
+        self, processes: Processes, ports: Ports, root: Path, services: Sequence[Service] = SERVICES
+    ) -> None:
+        self.services = tuple(services)
+        self._processes = processes
+        self._ports = ports
+        self._root = root
+
+    def start(self, told: Mapping[str, str], say: Say) -> None:
+        """Start what is not running, each under its keeper, all at once; ready when it returns."""
+        for service in self.services:
+            if self._processes.alive(service.name):
+                continue
+            port = self._ports.choose(f"{service.name}_status")
+            words = [sys.executable, "-m", "deploy.cli", *service.command]
+            settings = {
+                f"{PREFIX}{name}": told[f"{PREFIX}{name}"]
+                for name in service.settings
+                if told.get(f"{PREFIX}{name}")
+            }
+            env = {
+                **{key: value for key, value in os.environ.items() if not key.startswith(PREFIX)},
+                **settings,
+                **dict(service.own),
+                f"{PREFIX}STATUS_PORT": str(port),
+                "PYTHONPATH": str(self._root),
+                "OMP_NUM_THREADS": "1",  # batches are small: threads would only wait for each other
+            }
+            self._processes.start(
+                service.name, [sys.executable, "-m", "deploy.keeper", *words], env=env, cwd=self._root
+            )
+        with ThreadPoolExecutor(len(self.services)) as workers:
+            waits = [workers.submit(self._wait, service, say) for service in self.services]
+        for wait in waits:
+            wait.result()
+
+    def stop(self, names: Sequence[str]) -> None:
+        """Ask all of `names` to stop at once: each finishes its batch, none waits for another."""
+        with ThreadPoolExecutor(max(1, len(names))) as workers:
+            list(workers.map(lambda name: self._processes.stop(name, within=20), names))
+
+    def ready(self, name: str) -> bool:
+        """Whether the service says that it can do its work."""
+        try:
+            url = f"http://127.0.0.1:{self._ports[f'{name}_status']}/readyz"
+            with urllib.request.urlopen(url, timeout=2) as answer:
+                return bool(answer.status == HTTPStatus.OK)
+        except (OSError, KeyError, urllib.error.HTTPError):
+            return False
+
+    def _wait(self, service: Service, say: Say) -> None:
+        until(
+            lambda: self.ready(service.name),
+            what=service.name,
+            within=90,
+            say=say,
+            alive=lambda: self._processes.alive(service.name) is not None,
+            tail=lambda: self._processes.tail(service.name),
+        )
+        say(f"  {service.name} is ready")

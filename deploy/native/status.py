@@ -1,0 +1,149 @@
+"""What is up and what it has done so far, on one screen or as JSON. Counts and times only: no health data."""
+
+import asyncio
+import contextlib
+import time
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+import psycopg
+from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka.errors import KafkaError
+
+from deploy.native.services import Fleet
+from deploy.native.stack import SETTINGS_OF, Stack
+
+FIGURES = {
+    "readings": "SELECT count(*) FROM ingest.reading",
+    "last_reading": "SELECT max(received_at) FROM ingest.reading",
+    "refusals": "SELECT count(*) FROM ingest.refusal",
+    "open_episodes": "SELECT count(*) FROM alerts.episode WHERE state <> 'closed'",
+    "open_tasks": "SELECT count(*) FROM ccm.task WHERE state NOT IN ('done', 'cancelled')",
+    "minutes": """SELECT coalesce(sum(extract(epoch FROM upper(span) - lower(span))), 0) / 60 FROM ccm.time_entry AS entry
+                   WHERE NOT EXISTS (SELECT FROM ccm.time_void WHERE time_void.entry_id = entry.entry_id)""",
+    "parked": "SELECT count(*) FROM pump.parked WHERE resolved_at IS NULL",
+    "outbox": "SELECT count(*) FROM pump.outbox",
+}
+"""What one question to the database answers; as the pipeline, which sees every practice."""
+
+
+@dataclass(slots=True, kw_only=True)
+class Status:
+    """One look at everything; None means that it could not be asked."""
+
+    url: str | None = None
+    servers: dict[str, dict[str, Any]] = field(default_factory=dict)
+    services: dict[str, dict[str, Any]] = field(default_factory=dict)
+    versions: dict[str, str] = field(default_factory=dict)
+    lag: dict[str, int] | None = None  # room → records of its topic not yet served
+    figures: dict[str, Any] = field(default_factory=dict)
+
+    def as_json(self) -> dict[str, Any]:
+        return {**asdict(self), "up": self.up}
+
+    @property
+    def up(self) -> bool:
+        """Whether everything that should run runs, and every service is ready."""
+        return all(server["up"] for server in self.servers.values()) and all(
+            service["ready"] for service in self.services.values()
+        )
+
+
+def look(stack: Stack, fleet: Fleet) -> Status:
+    """Ask everything, each with a short patience; what does not answer is told as such."""
+    seen = Status()
+    with contextlib.suppress(KeyError):
+        seen.url = stack.given.get("LAMPLIGHT_PUBLIC_URL") or f"http://127.0.0.1:{stack.ports['web']}"
+    for name in SETTINGS_OF:
+        birth = stack.processes.alive(name)
+        ours = name in stack.ours
+        seen.servers[name] = {
+            "up": birth is not None or not ours,
+            "pid": birth.pid if birth else None,
+            "ours": ours,
+        }
+    for service in fleet.services:
+        birth = stack.processes.alive(service.name)
+        seen.services[service.name] = {
+            "up": birth is not None,
+            "ready": birth is not None and fleet.ready(service.name),
+            "pid": birth.pid if birth else None,
+        }
+    if all(server["up"] for server in seen.servers.values()):
+        with contextlib.suppress(psycopg.Error):
+            seen.versions = stack.versions()
+        told = stack.environment()
+        with (
+            contextlib.suppress(psycopg.Error),
+            psycopg.connect(told["LAMPLIGHT_DATABASE"], connect_timeout=3) as conn,
+        ):
+            seen.figures = {name: _ask(conn, question) for name, question in FIGURES.items()}
+            with contextlib.suppress(KafkaError, TimeoutError, psycopg.Error):
+                seen.lag = asyncio.run(_lag(conn, told["LAMPLIGHT_KAFKA"]))
+    return seen
+
+
+def _ask(conn: psycopg.Connection, question: str) -> Any:
+    """One figure, or None where the schema does not know it (yet)."""
+    try:
+        with conn.transaction():
+            row = conn.execute(question.encode()).fetchone()
+    except psycopg.ProgrammingError:
+        return None
+    value = row[0] if row else None
+    return (
+        value.astimezone(UTC).isoformat(timespec="seconds")
+        if isinstance(value, datetime)
+        else value and int(value)
+    )
+
+
+async def _lag(conn: psycopg.Connection, bootstrap: str) -> dict[str, int]:
+    """Per room, how many records of its topic lie behind the database's own offsets."""
+    rows = conn.execute("SELECT room, topic, partition, next_offset FROM pump.partition").fetchall()
+    consumer = AIOKafkaConsumer(bootstrap_servers=bootstrap)
+    async with asyncio.timeout(5):
+        await consumer.start()
+        try:
+            ends = await consumer.end_offsets(
+                {TopicPartition(topic, partition) for _, topic, partition, _ in rows}
+            )
+        finally:
+            await consumer.stop()
+    lag: dict[str, int] = {}
+    for room, topic, partition, following in rows:
+        lag[room] = lag.get(room, 0) + max(0, ends[TopicPartition(topic, partition)] - following)
+    return lag
+
+
+def screen(seen: Status) -> str:
+    """The status for a person, at most 79 columns wide."""
+    lines = [
+        f"Lamplight is {'up' if seen.up else 'not (all) up'}{f'   {seen.url}' if seen.url and seen.up else ''}",
+        "",
+    ]
+    for name, server in seen.servers.items():
+        state = "up" if server["up"] else "down"
+        lines.append(f"  {name:<12}{state if server['ours'] else 'yours':<12}{_pid(server)}")
+    for name, service in seen.services.items():
+        state = "ready" if service["ready"] else "starting" if service["up"] else "down"
+        lag = "" if not seen.lag or name not in seen.lag else f"{seen.lag[name]} behind"
+        lines.append(f"  {name:<12}{state:<12}{_pid(service):<14}{lag}")
+    if seen.versions:
+        lines += ["", "  " + ", ".join(f"{name} {version}" for name, version in seen.versions.items())]
+    if seen.figures:
+        lines.append("")
+        for name, value in seen.figures.items():
+            shown = _ago(value) if name == "last_reading" and value else value
+            lines.append(f"  {name.replace('_', ' '):<14}{'-' if shown is None else shown}")
+    return "\n".join(lines)
+
+
+def _pid(process: dict[str, Any]) -> str:
+    return f"pid {process['pid']}" if process["pid"] else ""
+
+
+def _ago(iso: str) -> str:
+    seconds = int(time.time() - datetime.fromisoformat(iso).timestamp())
+    return f"{iso} ({seconds} s ago)" if seconds < 2 * 60 else f"{iso} ({seconds // 60} min ago)"
