@@ -191,12 +191,10 @@ def echo_of(new: Seen, earlier: Iterable[Seen]) -> tuple[Seen, Echo] | None:
 
 
 def sittings(readings: Iterable[Taken]) -> tuple[Sitting, ...]:
-    """Blood pressures grouped: a sitting begins with a reading and takes in what follows within thirty
-    minutes.
+    """Blood pressures grouped: a sitting begins with a reading and takes in the thirty minutes after it.
 
     The means are of the readings taken properly; only if none was are the others used. The order of arrival
-    does not matter. Two readings a minute apart, morning and evening, is what the measurement protocols ask
-    for.
+    does not matter. Measurement protocols ask for two readings a minute apart, morning and evening.
     """
     groups: list[list[Taken]] = []
     for reading in sorted(readings, key=lambda one: (one.at, str(one.reading_id))):
