@@ -3,6 +3,8 @@
 from collections.abc import Iterable, Sequence
 from zoneinfo import ZoneInfo
 
+import msgspec
+
 from ccm_bridge.billing.book import Book, shipped
 from ccm_bridge.billing.care import propose_ccm, propose_pcm, spelled, t15_some_contact
 from ccm_bridge.billing.civil import second_of
@@ -40,36 +42,20 @@ def decide(facts: Facts, *, book: Book | None = None) -> Decision:
     periods, period_findings = periods_of(scene, windows)
     window_findings += period_findings
 
-    gates = [*_whole_month(scene, book), *_asked(EVERYONES_GATES, scene), *weigh_conflicts(scene, book)]
-    if counted.works_in("CCM") or facts.ccm_since is not None:
-        gates += _asked(CCM_GATES, scene)
-    if (
-        counted.works_in("RPM")
-        or windows
-        or window_findings
-        or (facts.rpm is not None and facts.rpm.enrolled)
-    ):
-        gates += _asked(RPM_GATES, scene)
-    if counted.works_in("CCM"):
-        gates.append(t15_some_contact(scene, counted))
-    if counted.works_in("RPM"):
-        gates.append(live_contact(scene, counted))
+    gates = _gates(scene, book, counted, monitored=bool(windows or window_findings))
     pcm_programs = _programs_of_pcm(scene, counted, gates)
-    gates += _offer_pcm(scene, counted, gates)
     if pcm_programs:
         gates += [each for each in _asked(PCM_GATES, scene) if each not in gates]
+    gates += _offer_pcm(scene, counted, gates)
 
-    proposals: list[Proposal] = []
-    if counted.works_in("CCM"):
-        proposals.append(propose_ccm(scene, counted))
-    if pcm_programs:
-        proposals.append(propose_pcm(scene, counted, pcm_programs))
+    proposals = [propose_supply(scene, period) for period in periods]
+    proposals += filter(None, [propose_setup(scene, periods)])
     if counted.works_in("RPM"):
-        proposals.append(propose_management(scene, counted))
-    proposals += [propose_supply(scene, period) for period in periods]
-    setup = propose_setup(scene, periods)
-    if setup is not None:
-        proposals.append(setup)
+        proposals.insert(0, propose_management(scene, counted))
+    if pcm_programs:
+        proposals.insert(0, propose_pcm(scene, counted, pcm_programs))
+    if counted.works_in("CCM"):
+        proposals.insert(0, propose_ccm(scene, counted))
 
     return _decision(
         scene,
@@ -111,11 +97,11 @@ def _decision(
         *counted.findings,
         *window_findings,
         *(each for each in gates if not each.concerns or each.concerns & (asked | _followed(scene))),
-        *(finding for each in proposals for finding in each.sure.findings),
+        *(_of(each.family, finding) for each in proposals for finding in each.sure.findings),
         *exclusion,
         *(_doubt(each) for each in open_ones if each.in_doubt and each.sure.codes != each.possible.codes),
         *(
-            _closed(each, standing[each.family])
+            _of(each.family, _closed(each, standing[each.family]))
             for each in proposals
             if standing[each.family] is not Outcome.MET
         ),
@@ -144,6 +130,21 @@ def _decision(
         rule_set=rules.id,
         price_set=None if prices is None else prices.id,
     )
+
+
+def _gates(scene: Scene, book: Book, counted: Tally, *, monitored: bool) -> list[Finding]:
+    """Every gate and conflict of the programs that the patient is in, or that somebody worked in."""
+    facts = scene.facts
+    found = [*_whole_month(scene, book), *_asked(EVERYONES_GATES, scene), *weigh_conflicts(scene, book)]
+    if counted.works_in("CCM") or facts.ccm_since is not None:
+        found += _asked(CCM_GATES, scene)
+    if counted.works_in("CCM"):
+        found.append(t15_some_contact(scene, counted))
+    if counted.works_in("RPM") or monitored or (facts.rpm is not None and facts.rpm.enrolled):
+        found += _asked(RPM_GATES, scene)
+    if counted.works_in("RPM"):
+        found.append(live_contact(scene, counted))
+    return found
 
 
 def verdict(findings: Iterable[Finding], family: Family) -> Outcome:
@@ -241,6 +242,10 @@ def _one_care_program(proposals: list[Proposal]) -> tuple[list[Proposal], list[F
 
 def _asks(finding: Finding) -> bool:
     return finding.outcome is Outcome.HOLD and not finding.concerns
+
+
+def _of(family: Family, finding: Finding) -> Finding:
+    return msgspec.structs.replace(finding, concerns=frozenset({family}))
 
 
 def _doubt(proposal: Proposal) -> Finding:

@@ -8,7 +8,7 @@ import msgspec
 
 from ccm_bridge.billing.book import Book, Prices, Rules, cents
 from ccm_bridge.billing.tally import Excluded
-from ccm_bridge.billing.words import NOTHING, Compared, Family, Finding, Outcome, Reason
+from ccm_bridge.billing.words import Compared, Family, Finding, Outcome, Reason
 
 
 class Step(msgspec.Struct, frozen=True, kw_only=True):
@@ -71,7 +71,7 @@ def step_of(finding: Finding, book: Book, rules: Rules | None) -> Step:
         says=finding.says,
         concerns=tuple(family for family in Family if family in finding.concerns),
         reasons=finding.reasons,
-        compared=finding.compared or NOTHING,
+        compared=finding.compared,
         source=known.source if known else (rules.source if rules else ""),
         effective=since,
         default=known.default if known else None,

@@ -10,7 +10,7 @@ from ccm_bridge.billing.book import Gates
 from ccm_bridge.billing.civil import day_of, last_of, months_before, second_of
 from ccm_bridge.billing.facts import Consent
 from ccm_bridge.billing.scene import Scene
-from ccm_bridge.billing.words import CARE, EVERY, NOTHING, Compared, Family, Finding, Outcome, Reason
+from ccm_bridge.billing.words import CARE, EVERY, Compared, Family, Finding, Outcome, Reason
 
 Gate = Callable[[Scene], Finding | None]
 CCM = frozenset({Family.CCM})
@@ -35,7 +35,7 @@ def predicate(
         says=says,
         concerns=concerns,
         reasons=reasons,
-        compared=compared or NOTHING,
+        compared=compared,
     )
 
 

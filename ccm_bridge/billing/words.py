@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 from enum import StrEnum
-from types import MappingProxyType
 
 import msgspec
 
@@ -104,7 +103,6 @@ class Reason(StrEnum):
 
 
 Compared = int | str | bool | None
-NOTHING: Mapping[str, Compared] = MappingProxyType({})
 
 
 class Finding(msgspec.Struct, frozen=True, kw_only=True):
@@ -118,4 +116,4 @@ class Finding(msgspec.Struct, frozen=True, kw_only=True):
     says: str
     concerns: frozenset[Family] = frozenset()
     reasons: tuple[Reason, ...] = ()
-    compared: Mapping[str, Compared] = NOTHING
+    compared: Mapping[str, Compared] = {}
