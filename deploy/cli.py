@@ -5,13 +5,13 @@ import sys
 from enum import StrEnum
 
 import typer
-from ccm_bridge.cli import app as ccm
-from ingest.cli import app as ingest
-from ingest.gateway.cli import app as gateway
 
+from ccm_bridge.cli import app as ccm
 from deploy import failpoints, logs
 from deploy.native.cli import app as native
 from deploy.settings import Settings, SettingsError, read
+from ingest.cli import app as ingest
+from ingest.gateway.cli import app as gateway
 from risk.cli import app as risk
 
 app = typer.Typer(

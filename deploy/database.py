@@ -1,6 +1,8 @@
 """PostgreSQL: pools, transactions and migrations. Row-level security is switched on per transaction, never per session."""
 
 import asyncio
+import contextlib
+import io
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, closing
 from importlib import resources
@@ -85,7 +87,10 @@ def migrate(dsn: Secret) -> list[str]:
         migrations = yoyo.read_migrations(str(folder))
         with closing(backend.connection), backend.lock():
             todo = backend.to_apply(migrations)
-            backend.apply_migrations(todo)
+            with contextlib.redirect_stdout(
+                io.StringIO()
+            ):  # yoyo prints what a SELECT in a migration returned
+                backend.apply_migrations(todo)
             return [migration.id for migration in todo]
 
 

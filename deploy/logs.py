@@ -23,6 +23,13 @@ def configure(service: str, *, human: bool) -> None:
         cache_logger_on_first_use=True,
     )
     structlog.contextvars.bind_contextvars(service=service)
+    # Libraries: where it came from, not what it said, since a message may quote a value. aiokafka's speak of
+    # partitions and groups only.
     logging.basicConfig(
-        level=logging.WARNING, stream=sys.stderr, format="%(levelname)s %(name)s"
-    )  # no messages: they may quote
+        level=logging.WARNING, stream=sys.stderr, format="%(levelname)s %(name)s %(funcName)s:%(lineno)d"
+    )
+    kafka = logging.getLogger("aiokafka")
+    told = logging.StreamHandler(sys.stderr)
+    told.setFormatter(logging.Formatter("%(levelname)s %(name)s %(message)s"))
+    kafka.addHandler(told)
+    kafka.propagate = False

@@ -5,21 +5,29 @@ import os
 import socket
 from contextlib import AsyncExitStack
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 
+from alerts.events import ALERTS, EpisodeMoved
 from alerts.service import AlertsRoom
 from ccm_bridge.service import CcmRoom
-from ingest.archive import ReadingArchive, RefusalArchive
-from risk.service import RiskRoom
-
-from alerts.events import ALERTS, EpisodeMoved
-from deploy import database, metrics
+from deploy import bus, database, metrics
 from deploy.lifecycle import Life, Service
 from deploy.pump import Course, Pump, consumer
 from deploy.relay import Relay
 from deploy.settings import Settings
+from ingest import wire
+from ingest.archive import ReadingArchive, RefusalArchive
 from ingest.events import READINGS, REFUSED, Reading, Refused
+from ingest.mqtt import Broker, dial
+from ingest.service import run as listening
+from ingest.store import Registry
+from ingest.stream import Stream
 from risk.events import SCORES, Scored
+from risk.service import RiskRoom
+
+BRIDGE = "bridge"
+"""Ingest's name at the broker: the common name of its certificate, and so its user and its client id."""
 
 
 def utc_now() -> datetime:
@@ -60,6 +68,34 @@ async def pumped(
             )
             group.create_task(pump.run(life.stopping), name=f"{course.room}.pump")
         life.ready.set()
+
+
+async def listen(settings: Settings, opened: AsyncExitStack, life: Life) -> None:
+    """MQTT → readings.v1 and refused.v1"""
+    settings.require("kafka", "database", "mqtt", "mqtt_ca", "mqtt_cert", "mqtt_key")
+    assert settings.mqtt_ca and settings.mqtt_cert and settings.mqtt_key  # noqa: PT018, S101 - just required
+    pool = await opened.enter_async_context(database.pool(settings.database))
+    stream = Stream(lambda: bus.producer(settings.kafka))
+    opened.push_async_callback(stream.close)
+    host, _, port = settings.mqtt.rpartition(":")
+    broker = Broker(
+        host=host,
+        port=int(port),
+        client_id=BRIDGE,
+        ca=settings.mqtt_ca,
+        cert=settings.mqtt_cert,
+        key=settings.mqtt_key,
+    )
+    await listening(
+        partial(dial, broker, topics=[wire.EVERYTHING]),
+        Registry(pool),
+        stream,
+        name=BRIDGE,
+        clock=utc_now,
+        meter=metrics.IngestMeter(),
+        stopping=life.stopping,
+        ready=life.ready,
+    )
 
 
 async def archive(settings: Settings, opened: AsyncExitStack, life: Life) -> None:
@@ -103,4 +139,10 @@ async def ccm(settings: Settings, opened: AsyncExitStack, life: Life) -> None:
     )
 
 
-SERVICES: dict[str, Service] = {}
+SERVICES: dict[str, Service] = {
+    "ingest": listen,
+    "archive": archive,
+    "risk": risk,
+    "alerts": alerts,
+    "ccm": ccm,
+}

@@ -5,6 +5,8 @@ Counted once per batch: counting each event would cost more than scoring it.
 
 from prometheus_client import Counter, Gauge, Histogram
 
+from ingest.sorting import Tally
+
 LATENCY = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
 
 EVENTS = Counter("lamplight_room_events", "Events by what became of them.", ["room", "outcome"])
@@ -23,6 +25,8 @@ RECEIVED = Counter("lamplight_ingest_received", "MQTT messages received from gat
 ACCEPTED = Counter("lamplight_ingest_accepted", "Readings acknowledged by Kafka.")
 REFUSED = Counter("lamplight_ingest_refused", "Messages set aside with a reason.", ["reason"])
 LATE = Counter("lamplight_ingest_late", "Readings received more than an hour after they were measured.")
+DUPLICATES = Counter("lamplight_ingest_duplicates", "Facts that arrived again and were recognised.")
+ECHOES = Counter("lamplight_ingest_echoes", "Whole-hour copies of a reading, flagged and not scored.")
 SUSPECT_CLOCK = Counter("lamplight_ingest_suspect_clock", "Readings whose instant could not be trusted.")
 ACK_SECONDS = Histogram("lamplight_ingest_ack_seconds", "Receipt to application ack.", buckets=LATENCY)
 LINE_DROPPED = Counter("lamplight_ingest_line_dropped", "MQTT connections lost.")
@@ -59,3 +63,24 @@ class RoomMeter:
 
     def relayed(self, events: int) -> None:
         self._relayed.inc(events)
+
+
+class IngestMeter:
+    """The live path's counters; reasons are the closed set of `ingest.devices.measurement.Reason` and identity's."""
+
+    def batch(self, tally: Tally) -> None:
+        RECEIVED.inc(tally.received)
+        ACCEPTED.inc(tally.accepted)
+        DUPLICATES.inc(tally.duplicates)
+        LATE.inc(tally.late)
+        SUSPECT_CLOCK.inc(tally.suspect_clock)
+        ECHOES.inc(tally.echoes)
+        for reason, count in tally.refused.items():
+            REFUSED.labels(reason).inc(count)
+        ACK_SECONDS.observe(tally.ack_seconds)
+
+    def line_dropped(self) -> None:
+        LINE_DROPPED.inc()
+
+    def session_lost(self) -> None:
+        SESSION_LOST.inc()

@@ -94,7 +94,7 @@ class Replaced(Exception):
 @dataclass(slots=True)
 class Claim:
     epoch: int
-    tries: int  # claims since the last progress, this one included
+    tries: int | None = None  # claims that began to serve since the last progress; None: ours has not begun
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -202,15 +202,15 @@ class Pump(ConsumerRebalanceListener, Generic[E]):  # type: ignore[misc]
     async def _claim(self, tp: TopicPartition) -> None:
         """Take the partition: a new epoch shuts out whoever had it, and reading goes on where the database says."""
 
-        async def take() -> tuple[int, int, int]:
+        async def take() -> tuple[int, int]:
             async with self._pool.connection() as conn, conn.transaction():
                 row = await (
                     await conn.execute(
-                        """INSERT INTO pump.partition AS p (room, topic, partition, epoch, owner, tries)
-                           VALUES (%(room)s, %(topic)s, %(partition)s, 1, %(owner)s, 1)
+                        """INSERT INTO pump.partition AS p (room, topic, partition, epoch, owner)
+                           VALUES (%(room)s, %(topic)s, %(partition)s, 1, %(owner)s)
                            ON CONFLICT (room, topic, partition) DO UPDATE
-                              SET epoch = p.epoch + 1, owner = excluded.owner, tries = p.tries + 1, moved_at = now()
-                           RETURNING epoch, next_offset, tries""",
+                              SET epoch = p.epoch + 1, owner = excluded.owner, moved_at = now()
+                           RETURNING epoch, next_offset""",
                         {
                             "room": self._course.room,
                             "topic": tp.topic,
@@ -220,20 +220,22 @@ class Pump(ConsumerRebalanceListener, Generic[E]):  # type: ignore[misc]
                     )
                 ).fetchone()
                 assert row is not None  # noqa: S101 - an upsert returns its row
-                return row[0], row[1], row[2]
+                return row[0], row[1]
 
-        epoch, offset, tries = await steadily(self._pool, take, what="claim")
+        epoch, offset = await steadily(self._pool, take, what="claim")
         self._room.forget()  # state kept for this partition may be older than the database's
         try:
             self._consumer.seek(tp, offset)
         except IllegalStateError:  # revoked while we asked the database
             return
-        self._claims[tp] = Claim(epoch, tries)
+        self._claims[tp] = Claim(epoch)
 
     async def _serve(self, tp: TopicPartition, records: list[ConsumerRecord]) -> None:
         claim = self._claims.get(tp)
         if claim is None:  # assigned during the poll: claimed and read again from the database's offset
             return
+        if claim.tries is None:
+            claim.tries = await self._begin(tp, claim)
         if claim.tries >= PARK_AFTER:
             await self._attempt(tp, claim, records[:1], park="killed the process repeatedly")
             await self._serve(tp, records[1:])
@@ -243,6 +245,22 @@ class Pump(ConsumerRebalanceListener, Generic[E]):  # type: ignore[misc]
                     await self._attempt(tp, claim, [record])
         elif records:
             await self._attempt(tp, claim, records)
+
+    async def _begin(self, tp: TopicPartition, claim: Claim) -> int:
+        """Count, in a transaction of its own, that this claim began to serve: if it ends us, the next one will know."""
+
+        async def count() -> int:
+            async with self._pool.connection() as conn:
+                row = await (
+                    await conn.execute(
+                        """UPDATE pump.partition SET tries = tries + 1
+                            WHERE room = %s AND topic = %s AND partition = %s AND epoch = %s RETURNING tries""",
+                        (self._course.room, tp.topic, tp.partition, claim.epoch),
+                    )
+                ).fetchone()
+                return row[0] if row else 0  # replaced meanwhile: the fence will say so
+
+        return await steadily(self._pool, count, what="begin")
 
     async def _attempt(
         self, tp: TopicPartition, claim: Claim, records: list[ConsumerRecord], *, park: str | None = None

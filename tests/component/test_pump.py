@@ -309,3 +309,29 @@ async def test_the_relay_brings_everything_out_in_order_and_empties_the_outbox(w
 
 async def _is(condition):
     return condition()
+
+
+async def test_a_record_that_kills_the_process_again_and_again_is_parked_alone(world):
+    maria, meter = uuid4(), Quiet()
+    await world.tell(*beats(maria, [1, 2, 3]))
+    async with world.pool.connection() as conn:  # as five processes leave it that died serving this offset
+        await conn.execute(
+            "INSERT INTO pump.partition (room, topic, partition, tries) SELECT %s, %s, n, 4 FROM generate_series(0, 1) n",
+            (world.course.room, world.course.source),
+        )
+    async with world.pumping(Summing(), meter):
+        await until(lambda: _is(lambda: meter.parked + meter.events == 3))
+    assert meter.parked == 1
+    assert await world.totals() == {maria: 5}
+
+
+async def test_restarts_without_work_are_not_held_against_the_next_record(world):
+    maria, meter = uuid4(), Quiet()
+    for _ in range(6):
+        async with world.pumping(Summing(), Quiet()) as task:
+            await asyncio.sleep(0.2)
+            assert not task.done()
+    async with world.pumping(Summing(), meter):
+        await world.tell(*beats(maria, [1]))
+        await until(lambda: _is(lambda: meter.events + meter.parked == 1))
+    assert await world.totals() == {maria: 1}
