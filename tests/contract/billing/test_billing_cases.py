@@ -1,0 +1,40 @@
+"""The contract of the reasoner: facts in, codes, reasons and holds out, whatever lies between."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from ccm_bridge.billing import Facts, decide, read_facts
+
+HERE = Path(__file__).parent
+SHOWN = json.loads((HERE / "cases.json").read_text())
+FURTHER = json.loads((HERE / "further.json").read_text())
+CASES = [*SHOWN["cases"], *FURTHER["cases"]]
+
+
+@pytest.mark.parametrize("case", CASES, ids=[case["id"] for case in CASES])
+def test_a_month_is_decided_as_the_rules_say(case):
+    facts = read_facts(json.dumps({"id": case["id"], "facts": SHOWN["default_facts"] | case["facts"]}))
+    assert isinstance(facts, Facts), facts
+
+    decision = decide(facts)
+
+    expected = case["expected"]
+    assert dict(decision.codes) == expected["codes"]
+    assert set(expected["reasons"]) <= set(decision.reasons)
+    assert decision.hold == expected["hold"]
+    assert decision.trace
+    assert all(step.source and step.says for step in decision.trace)
+    assert dict(decision.codes) == _units_of(decision.lines)
+
+
+def test_every_further_case_names_its_rule():
+    assert all(case["source"] for case in FURTHER["cases"])
+
+
+def _units_of(lines):
+    units = {}
+    for line in lines:
+        units[line.code] = units.get(line.code, 0) + line.units
+    return units
