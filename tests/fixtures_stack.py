@@ -39,7 +39,8 @@ def stack():
         except MissingError as missing:
             pytest.fail("the real components are needed:\n  " + "\n  ".join(missing.lines), pytrace=False)
         yield stack
-        stack.stop()
+        for name in stack.processes.names():  # thrown away, so not asked
+            stack.kill(name)
 
 
 @pytest.fixture(scope="session")

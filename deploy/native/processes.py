@@ -74,13 +74,16 @@ def until(
         time.sleep(0.05)
 
 
+_CHILDREN: dict[int, subprocess.Popen[bytes]] = {}
+"""What this very process started: only we can reap those, whichever `Processes` asks."""
+
+
 class Processes:
     """The processes of one folder: `run/NAME.json` says which pid each is, `log/NAME.log` has its words."""
 
     def __init__(self, folder: Path) -> None:
         self.run = folder / "run"
         self.logs = folder / "log"
-        self._children: dict[int, subprocess.Popen[bytes]] = {}
 
     def start(self, name: str, command: Sequence[str | Path], *, env: Mapping[str, str], cwd: Path) -> Birth:
         """Start `name` detached from our terminal and session; it survives us. Does nothing if it lives already."""
@@ -98,7 +101,7 @@ class Processes:
                 stderr=log,
                 start_new_session=True,
             )
-        self._children[child.pid] = child
+        _CHILDREN[child.pid] = child
         tick = tick_of(child.pid)
         birth = Birth(pid=child.pid, tick=-1 if tick is None else tick, boot=boot_id(), order=time.time_ns())
         record = self.run / f"{name}.json"
@@ -112,7 +115,7 @@ class Processes:
         birth = self._recorded(name)
         if birth is None:
             return None
-        if (child := self._children.get(birth.pid)) is not None:
+        if (child := _CHILDREN.get(birth.pid)) is not None:
             child.poll()  # reaps it if it ended
         return birth if birth.boot == boot_id() and tick_of(birth.pid) == birth.tick else None
 
