@@ -44,6 +44,7 @@ class Broker:
     cert: Path
     key: Path
     keepalive_s: int = 30
+    session_s: int = FOREVER  # how long the broker keeps what it has for us while we are away
     patience_s: float = 10.0  # for connecting and subscribing
 
 
@@ -200,7 +201,7 @@ class Line:
         client.on_socket_register_write = self._something_to_write
         client.on_socket_unregister_write = self._nothing_to_write
         properties = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]
-        properties.SessionExpiryInterval = FOREVER
+        properties.SessionExpiryInterval = broker.session_s
         properties.ReceiveMaximum = min(self._room, 65_535)
         dialling = asyncio.ensure_future(
             asyncio.to_thread(

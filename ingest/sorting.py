@@ -185,9 +185,10 @@ def sort(
                 fresh.add(outcome.event_id)
                 out.readings.append(outcome)
         name = next((said.message_id for said in message.said if said.message_id is not None), None)
-        if name is not None and no is None:
+        name = name or wire.nameless(message.gateway_id, message.raw)
+        if no is None:
             acked[message.gateway_id].append(name)
-        elif name is not None and no is not None:
+        else:
             noes[message.gateway_id].append(wire.No(id=name, reason=no.reason, detail=no.detail))
     out.answers = {
         gateway: wire.Answer(acked=tuple(acked[gateway]), refused=tuple(noes[gateway]))

@@ -6,7 +6,7 @@ from uuid import UUID
 
 import msgspec
 
-from ingest import clock, quality
+from ingest import clock, quality, wire
 from ingest.devices.measurement import DeviceEvent, EventKind, Measurement, Refusal, Said
 from ingest.events import Reading, Refused, fact_id
 from ingest.identity import SENTENCES, Device, Gateway, Stranger, owner
@@ -32,7 +32,7 @@ class Carrier(msgspec.Struct, frozen=True, kw_only=True):
 
     def name(self, message_id: UUID | None) -> UUID:
         """The gateway's own id of the message; without one, the bytes themselves name it."""
-        return message_id or fact_id("message", self.gateway_id, hashlib.sha256(self.raw).hexdigest())
+        return message_id or wire.nameless(self.gateway_id, self.raw)
 
 
 class News(msgspec.Struct, frozen=True, kw_only=True):

@@ -10,11 +10,14 @@
 | `ack/<gateway>/command` | ingest, QoS 1 | `Resync` |
 """
 
+import hashlib
 from datetime import datetime
 from typing import Annotated, NamedTuple
 from uuid import UUID
 
 import msgspec
+
+from ingest.events import fact_id
 
 EVERYTHING = "v1/+/#"
 LARGEST = 16 * 1024
@@ -60,6 +63,11 @@ class Resync(
     """Send everything unanswered now; with `since` also what was acknowledged from then on, again."""
 
     since: Annotated[datetime, msgspec.Meta(tz=True)] | None = None
+
+
+def nameless(gateway_id: str, payload: bytes) -> UUID:
+    """The name of a message that says none of its own, or none we can read: its answer carries this one."""
+    return fact_id("message", gateway_id, hashlib.sha256(payload).hexdigest())
 
 
 class Topic(NamedTuple):

@@ -1,0 +1,117 @@
+"""Plays recorded diaries as if devices produced them today: history at once, the last weeks fast, the rest in real time."""
+
+import asyncio
+import contextlib
+from collections.abc import Callable, Iterable, Sequence
+from datetime import UTC, date, datetime, time, timedelta, tzinfo
+from typing import NamedTuple
+from uuid import UUID
+
+import msgspec
+
+from ingest.gateway.diary import Entry, message
+
+DAY = timedelta(days=1)
+HANDED_OVER = timedelta(minutes=1)  # from measurement to the gateway
+HISTORY_BATCH = 250
+
+
+class Part(NamedTuple):
+    """One device's diary and how it is to be moved: it ends `ahead_days` after today."""
+
+    device_id: str
+    zone: tzinfo
+    entries: Sequence[Entry]
+    ahead_days: int
+
+
+class Start(msgspec.Struct, frozen=True):
+    """What was decided when the playing began; kept in the outbox, so that a restart goes on instead of anew."""
+
+    began: datetime  # real time
+    live_from: datetime  # what the simulated clock showed then
+    seconds_per_day: float
+    today: date
+
+    def clock(self, real: datetime) -> datetime:
+        """The simulated gateway clock: fast until it has caught up, then the real one.
+
+        >>> noon = datetime(2026, 3, 2, 12, tzinfo=UTC)
+        >>> start = Start(noon, noon - 10 * DAY, 6.0, noon.date())
+        >>> (noon - start.clock(noon)).days, (noon - start.clock(noon + timedelta(seconds=30))).days
+        (10, 5)
+        >>> start.clock(noon + 2 * DAY) == noon + 2 * DAY
+        True
+        """
+        return min(real, self.live_from + (real - self.began) * (DAY.total_seconds() / self.seconds_per_day))
+
+    def due(self, simulated: datetime) -> datetime:
+        """The real time at which the simulated clock shows this."""
+        fast = self.began + (simulated - self.live_from) * (self.seconds_per_day / DAY.total_seconds())
+        return max(fast, simulated)
+
+
+class Frame(NamedTuple):
+    """One message and when the gateway takes it from the device, on the simulated clock."""
+
+    at: datetime
+    id: UUID
+    payload: bytes
+    history: bool
+
+
+def start(real: datetime, *, live_days: int, seconds_per_day: float, zone: tzinfo) -> Start:
+    """Begin now: the simulated clock starts `live_days` ago, at the midnight of that day."""
+    today = real.astimezone(zone).date()
+    live_from = datetime.combine(today - live_days * DAY, time(0), zone).astimezone(UTC)
+    return Start(real, live_from, seconds_per_day, today)
+
+
+def score(parts: Iterable[Part], begun: Start) -> list[Frame]:
+    """Every message of every part, in the order the gateway takes them in."""
+    frames = []
+    for part in parts:
+        if not part.entries:
+            continue
+        last = max(entry.wall for entry in part.entries).date()
+        shift = begun.today + part.ahead_days * DAY - last
+        for entry in part.entries:
+            at = (entry.wall + shift).replace(tzinfo=part.zone).astimezone(UTC) + HANDED_OVER
+            history = at < begun.live_from
+            name, payload = message(
+                entry, device_id=part.device_id, shift=shift, gateway_time=at, history=history
+            )
+            frames.append(Frame(at, name, payload, history))
+    return sorted(frames, key=lambda frame: frame.at)
+
+
+async def play(
+    frames: Sequence[Frame],
+    begun: Start,
+    put: Callable[[Sequence[Frame], int], None],
+    *,
+    played: int,
+    clock: Callable[[], datetime],
+    stopping: asyncio.Event,
+) -> None:
+    """Hand over frames from number `played` on when each is due; `put` gets them with the number played after them."""
+    at = played
+    while at < len(frames) and not stopping.is_set():
+        now = begun.clock(clock())
+        until = at
+        while (
+            until < len(frames)
+            and until - at < HISTORY_BATCH
+            and (frames[until].history or frames[until].at <= now)
+        ):
+            until += 1
+        if until > at:
+            put(frames[at:until], until)
+            at = until
+            await asyncio.sleep(0)  # history is long; the line wants its turn too
+            continue
+        wait = (begun.due(frames[at].at) - clock()).total_seconds()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(max(0.01, min(wait, 60.0))):
+                await stopping.wait()
+    await stopping.wait()
