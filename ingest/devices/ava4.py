@@ -96,7 +96,7 @@ def reading(item: Mapping[str, Any], values: Mapping[str, Any], about: OfReading
             about["context"] = MARKERS.get(marker.lower(), Context.UNSPECIFIED)
             about["sent"] = {**about.get("sent", {}), "context": Sent(marker)}
         return glucose(sugar, **about)
-    others = {key for key in values if key not in ENVELOPE and key.isidentifier()}
+    others = {key for key in values if key not in ENVELOPE}
     if others:
         return field.unsupported(others, device)
     return Refusal(reason=Reason.NOTHING_HERE, detail="a scanned device without a value", device=device)

@@ -1,5 +1,6 @@
 """Reading single fields of foreign JSON, where anything may be missing, null, text for a number or the wrong shape."""
 
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
 from typing import Any
@@ -130,11 +131,22 @@ def claims(**named: str | None) -> dict[str, str]:
     return {name: value for name, value in named.items() if value}
 
 
+OTHER_MEASUREMENTS = frozenset(
+    "weight bodyweight bmi bodyfat spo2 oxygensaturation pulseox pulse heartrate pi temp temperature "
+    "bodytemperature uricacid cholesterol ketone hba1c steps peakflow fev1 pef respiration respiratoryrate "
+    "resistance battery perfusionindex sleepingmatactivity sleepingmatduration".split()
+)
+
+
 def unsupported(what: Iterable[str], device: str | None = None) -> Refusal:
-    """A measurement we understand well enough to know that it is not ours."""
-    names = ", ".join(sorted(what))
+    """A measurement we understand well enough to know that it is not ours.
+
+    Only names from our own list are repeated: what a sender writes is shown to nobody.
+    """
+    words = {re.sub(r"[^a-z0-9]", "", name.lower()) for name in what}
+    named = ", ".join(sorted(words & OTHER_MEASUREMENTS)) or "what was measured"
     return Refusal(
-        reason=Reason.UNSUPPORTED_KIND, detail=f"{names}: neither blood pressure nor glucose", device=device
+        reason=Reason.UNSUPPORTED_KIND, detail=f"{named}: neither blood pressure nor glucose", device=device
     )
 
 

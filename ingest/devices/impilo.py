@@ -38,7 +38,7 @@ def _said(record: Mapping[str, Any]) -> Said:
         about.update(_meal(record, about))
         return glucose(value, **about)
     others = {name for name in record if name in {"weight", "heartRate", "spo2", "temperature", "steps"}}
-    return field.unsupported(others or {"a reading without values"}, about.get("device"))
+    return field.unsupported(others, about.get("device"))
 
 
 def _meal(record: Mapping[str, Any], about: OfReading) -> OfReading:

@@ -52,7 +52,6 @@ class Flag(StrEnum):
     TRAILING_BYTES = "trailing_bytes"  # the frame is longer than it says
     FLAGGED_BY_SENDER = "flagged_by_sender"
     CONTROL_SOLUTION = "control_solution"
-    TEST_DATA = "test_data"
 
 
 class Context(StrEnum):
@@ -108,7 +107,6 @@ class Reason(StrEnum):
     UNKNOWN_FAMILY = "unknown-family"
     UNSUPPORTED_KIND = "unsupported-kind"  # a weight, an oxygen saturation: understood, not ours
     BAD_ENCODING = "bad-encoding"
-    BAD_TIME = "bad-time"
     TRUNCATED = "truncated"
     IMPOSSIBLE_VALUE = "impossible-value"
     CONTRADICTION = "contradiction"

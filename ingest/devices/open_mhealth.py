@@ -46,7 +46,7 @@ def _said(point: Mapping[str, Any]) -> Said:
         return blood_pressure(
             None, None, None, Sent(rate.value, "/min") if rate is not None else None, **about
         )
-    others = {name for name in body if name.isidentifier() and isinstance(body[name], dict)}
+    others = {name for name in body if isinstance(body[name], dict)}
     others -= {"effective_time_frame", "header", "body"}
     if others:
         return field.unsupported(others, about.get("device"))

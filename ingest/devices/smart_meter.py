@@ -45,9 +45,7 @@ def _said(record: Mapping[str, Any]) -> Said:
             about["context"] = Context.BEFORE_MEAL if before else Context.AFTER_MEAL
             about["sent"] = {**about.get("sent", {}), "context": Sent(before)}
         return glucose(field.sent(record, "mg/dL", "blood_glucose_mgdl") or Sent(None, "mg/dL"), **about)
-    return field.unsupported(
-        {said if said is not None and said.isidentifier() else "reading"}, about.get("device")
-    )
+    return field.unsupported({said or ""}, about.get("device"))
 
 
 def _kind_by_values(record: Mapping[str, Any]) -> str | None:

@@ -49,7 +49,7 @@ def _said(record: Mapping[str, Any]) -> Said:
         return _pressure(field.inner(record, "data"), about)
     if kind == "BloodGlucose":
         return _glucose(field.inner(record, "data"), about)
-    if kind.isidentifier():
+    if kind:
         return field.unsupported({kind}, about.get("device"))
     return Refusal(
         reason=Reason.MISSING_FIELD,

@@ -151,12 +151,9 @@ def _single(record: Mapping[str, Any]) -> Said:
         level = number(value.value) if value is not None else None
         return DeviceEvent(event=EventKind.BATTERY, battery_percent=level, **event_about(about))
     if metric != "glucose":
-        if metric is None or not metric.isidentifier():
-            return Refusal(
-                reason=Reason.UNKNOWN_KIND,
-                detail="`metric` is missing or unreadable",
-                device=about.get("device"),
-            )
+        if metric is None:
+            detail = "`metric` is missing or unreadable"
+            return Refusal(reason=Reason.UNKNOWN_KIND, detail=detail, device=about.get("device"))
         return field.unsupported({metric}, about.get("device"))
     params = field.inner(record, "filter_params")
     meal, place = field.text(params, "meal_context"), field.text(params, "measurement_location")

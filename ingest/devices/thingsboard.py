@@ -79,26 +79,29 @@ def _said(device: str | None, entry: Mapping[str, Any]) -> Iterator[Said]:
         word = re.sub(r"[^a-z]", "", name.lower())
         meaning = MEANING.get(word)
         if meaning is None:
-            if name not in {"ts", "values"} and name.isidentifier():
+            if name not in {"ts", "values"}:
                 others.add(name)
             continue
         said = field.sent({"value": value}, NAMED_UNIT.get(word), "value")
         if said is not None:
             found.setdefault(meaning, said)
-    about = _about(device, entry)
-    if (
-        "systolic" in found
-        or "diastolic" in found
-        or ("pulse" in found and "glucose" not in found and "spo2" not in {name.lower() for name in others})
-    ):
+    understood = list(_understood(found, others, _about(device, entry)))
+    if understood:
+        yield from understood
+    elif others or found:
+        yield field.unsupported(others | found.keys(), device)
+
+
+def _understood(found: Mapping[str, Sent], others: set[str], about: OfReading) -> Iterator[Said]:
+    """A pulse alone is a cuff's that lost its pressures; beside an oxygen saturation it is an oximeter's."""
+    of_cuff = "pulse" in found and "glucose" not in found and "spo2" not in {name.lower() for name in others}
+    if "systolic" in found or "diastolic" in found or of_cuff:
         yield _blood_pressure(found, about.copy())
     if "glucose" in found:
         yield _glucose(found, about.copy())
-    battery = number(found["battery"].value) if "battery" in found else None
-    if battery is not None:
-        yield DeviceEvent(event=EventKind.BATTERY, battery_percent=battery, **event_about(about))
-    elif others and not {"systolic", "diastolic", "glucose", "pulse"} & found.keys():
-        yield field.unsupported(others, device)
+    level = number(found["battery"].value) if "battery" in found else None
+    if level is not None:
+        yield DeviceEvent(event=EventKind.BATTERY, battery_percent=level, **event_about(about))
 
 
 def _about(device: str | None, entry: Mapping[str, Any]) -> OfReading:

@@ -63,11 +63,7 @@ def _said(record: Mapping[str, Any]) -> list[Said]:
     if "blood_glucose" in metrics:
         said.append(_glucose(_value(metrics["blood_glucose"]), record, about))
     if not said and metrics:
-        return [
-            field.unsupported(
-                {name for name in metrics if name.isidentifier()} or {"metrics"}, about.get("device")
-            )
-        ]
+        return [field.unsupported(metrics, about.get("device"))]
     return said
 
 

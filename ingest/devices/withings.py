@@ -23,6 +23,7 @@ from ingest.devices.vitals import OfReading, blood_pressure, number
 DIASTOLIC, SYSTOLIC, PULSE = 9, 10, 11
 BLOOD_PRESSURE_APPLI = "4"
 MEASURED, GOAL = 1, 2
+OTHERS = {1: "weight", 6: "bmi", 54: "spo2", 71: "temperature", 73: "temperature", 12: "temperature"}
 ATTRIBUTION = {
     1: (Flag.OWNER_AMBIGUOUS,),  # several people of the household could be meant
     2: (Flag.MANUAL,),
@@ -94,9 +95,9 @@ def _group(group: Mapping[str, Any], zone: str | None) -> Said:
         if kind in {DIASTOLIC, SYSTOLIC, PULSE} and isinstance(kind, int):
             values[kind] = Sent(_scaled(measure), "/min" if kind == PULSE else "mm[Hg]")
         else:
-            others.add(f"measure type {kind}" if isinstance(kind, int) and abs(kind) < 10**4 else "a measure")
+            others.add(OTHERS.get(kind, "") if isinstance(kind, int) else "")
     if not values:
-        return field.unsupported(others or {"an empty group"}, device)
+        return field.unsupported(others, device)
     return blood_pressure(values.get(SYSTOLIC), values.get(DIASTOLIC), None, values.get(PULSE), **about)
 
 
