@@ -8,14 +8,19 @@ from datetime import UTC, datetime
 from functools import partial
 from typing import Any
 
+from alerts import web as alerts_web
 from alerts.events import ALERTS, EpisodeMoved
 from alerts.service import AlertsRoom
+from alerts.stream import Bell
+from ccm_bridge import web as ccm_web
 from ccm_bridge.service import CcmRoom
 from deploy import bus, database, metrics
-from deploy.lifecycle import Life, Service
+from deploy.lifecycle import Life, Service, serve_http
 from deploy.pump import Course, Pump, consumer
 from deploy.relay import Relay
 from deploy.settings import Settings
+from deploy.web.frame import Desk, Link
+from deploy.web.site import site
 from ingest import wire
 from ingest.archive import ReadingArchive, RefusalArchive
 from ingest.events import READINGS, REFUSED, Reading, Refused
@@ -139,10 +144,38 @@ async def ccm(settings: Settings, opened: AsyncExitStack, life: Life) -> None:
     )
 
 
+EVERYBODY = frozenset({"nurse", "coordinator", "physician", "admin", "auditor"})
+LINKS = (
+    Link(label="Queue", url="/queue", roles=EVERYBODY),
+    Link(label="Tasks", url="/tasks", roles=EVERYBODY - {"auditor"}),
+    Link(label="Month", url="/month", roles=EVERYBODY),
+)
+
+
+async def web(settings: Settings, opened: AsyncExitStack, life: Life) -> None:
+    """The pages, under row-level security."""
+    settings.require("database_web")
+    pool = await opened.enter_async_context(database.pool(settings.database_web, size=12))
+    desk = Desk(
+        pool=pool,
+        clock=utc_now,
+        rooms=("alerts", "ccm_bridge"),
+        links=LINKS,
+        secure=settings.public_url.startswith("https://"),
+    )
+    bell = Bell(settings.database_web.reveal())
+    pages = site(desk, [alerts_web.router(desk, bell), ccm_web.router(desk)], static=("alerts", "ccm_bridge"))
+    async with asyncio.TaskGroup() as group:
+        group.create_task(bell.run(life.stopping), name="web.bell")
+        life.ready.set()
+        await serve_http(pages, host=settings.host, port=settings.web_port, stopping=life.stopping, name="web")
+
+
 SERVICES: dict[str, Service] = {
     "ingest": listen,
     "archive": archive,
     "risk": risk,
     "alerts": alerts,
     "ccm": ccm,
+    "web": web,
 }

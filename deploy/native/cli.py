@@ -97,6 +97,7 @@ def up(
     import sys
     import time
 
+    from deploy.native.services import BY_HAND, PLAYERS
     from deploy.native.stack import ROOT
 
     began = time.monotonic()
@@ -135,6 +136,9 @@ def up(
             typer.echo("demo\n  " + lamplight("demo", "seed").replace("\n", "\n  "))
             typer.echo("services")
             fleet.start(told, typer.echo)
+            for gateway in PLAYERS:
+                fleet.play(stack.issue(gateway), stack.mqtt, stack.folder / "gateways" / f"{gateway}.sqlite")
+            stack.issue(BY_HAND)
             typer.echo(f"\nLamplight is up at {url}   ({time.monotonic() - began:.0f} s)\n")
             typer.echo(lamplight("demo", "sign-ins"))
             typer.echo("\n./lamplight status says how it goes; make down stops it and keeps the data.")
@@ -212,15 +216,20 @@ def status(
 
 @app.command()
 def certificates(
-    folder: Path, host: Annotated[list[str] | None, typer.Option(help="What clients call the broker.")] = None
+    folder: Path,
+    host: Annotated[list[str] | None, typer.Option(help="What clients call the broker.")] = None,
+    gateway: Annotated[list[str] | None, typer.Option(help="A gateway that gets one too.")] = None,
 ) -> None:
     """Make an MQTT certificate authority in FOLDER, with the broker's and the bridge's certificates; repeatable."""
     from datetime import UTC, datetime
 
     from deploy.native.certificates import Authority
 
-    Authority(folder).found(now=datetime.now(UTC), hosts=host or ["localhost", "mqtt"])
-    typer.echo(f"{folder}: ca.crt, crl.pem, server and bridge are there")
+    authority, now = Authority(folder), datetime.now(UTC)
+    authority.found(now=now, hosts=host or ["localhost", "mqtt"])
+    for gateway_id in gateway or ():
+        authority.issue(gateway_id, now=now)
+    typer.echo(f"{folder}: {', '.join(['ca.crt', 'crl.pem', 'server', 'bridge', *(gateway or ())])} are there")
 
 
 @app.command()

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from http import HTTPStatus
 from pathlib import Path
 
+from deploy.native.certificates import Credential
 from deploy.native.ports import Ports
 from deploy.native.processes import Processes, until
 from deploy.native.progress import Say
@@ -26,7 +27,6 @@ class Service:
     name: str
     command: tuple[str, ...]
     settings: tuple[str, ...]
-    own: tuple[tuple[str, str], ...] = ()  # settings of this process alone
 
 
 def _room(name: str) -> Service:
@@ -42,6 +42,12 @@ SERVICES = (
     Service(name="web", command=("run", "web"), settings=("DATABASE_WEB", "WEB_PORT", "PUBLIC_URL")),
 )
 """In the order of starting; they are stopped in reverse."""
+
+PLAYERS = ("gw-harbor", "gw-cedar")
+"""The demo's gateways, playing recorded diaries as if they were in the homes."""
+
+BY_HAND = "gw-1"
+"""The gateway whose certificate is yours, to send readings by hand."""
 
 
 class Fleet:
@@ -61,27 +67,41 @@ class Fleet:
             if self._processes.alive(service.name):
                 continue
             port = self._ports.choose(f"{service.name}_status")
-            words = [sys.executable, "-m", "deploy.cli", *service.command]
             settings = {
                 f"{PREFIX}{name}": told[f"{PREFIX}{name}"]
                 for name in service.settings
                 if told.get(f"{PREFIX}{name}")
             }
-            env = {
-                **{key: value for key, value in os.environ.items() if not key.startswith(PREFIX)},
-                **settings,
-                **dict(service.own),
-                f"{PREFIX}STATUS_PORT": str(port),
-                "PYTHONPATH": str(self._root),
-                "OMP_NUM_THREADS": "1",  # batches are small: threads would only wait for each other
-            }
-            self._processes.start(
-                service.name, [sys.executable, "-m", "deploy.keeper", *words], env=env, cwd=self._root
-            )
+            self._keep(service.name, service.command, {**settings, f"{PREFIX}STATUS_PORT": str(port)})
         with ThreadPoolExecutor(len(self.services)) as workers:
             waits = [workers.submit(self._wait, service, say) for service in self.services]
         for wait in waits:
             wait.result()
+
+    def play(self, credential: Credential, mqtt: str, outbox: Path) -> None:
+        """Start a demo gateway. It waits for nobody: what nobody takes yet lies in its outbox."""
+        settings = {
+            "MQTT": mqtt,
+            "MQTT_CA": credential.ca,
+            "MQTT_CERT": credential.cert,
+            "MQTT_KEY": credential.key,
+        }
+        self._keep(
+            credential.name,
+            ("gateway", "play", "--id", credential.name, "--outbox", str(outbox)),
+            {f"{PREFIX}{name}": str(value) for name, value in settings.items()},
+        )
+
+    def _keep(self, name: str, command: Sequence[str], settings: Mapping[str, str]) -> None:
+        """Start `lamplight COMMAND` under its keeper, told these settings and no others; does nothing if it runs."""
+        env = {
+            **{key: value for key, value in os.environ.items() if not key.startswith(PREFIX)},
+            **settings,
+            "PYTHONPATH": str(self._root),
+            "OMP_NUM_THREADS": "1",  # batches are small: threads would only wait for each other
+        }
+        words = [sys.executable, "-m", "deploy.keeper", sys.executable, "-m", "deploy.cli", *command]
+        self._processes.start(name, words, env=env, cwd=self._root)
 
     def stop(self, names: Sequence[str]) -> None:
         """Ask all of `names` to stop at once: each finishes its batch, none waits for another."""
