@@ -115,15 +115,17 @@ def _consent(entry: Entry, scene: Scene) -> tuple[str, int | None, int | None]:
     """The rule's id, and the seconds in which consent to the entry's program was given and revoked."""
     facts, program = scene.facts, program_of(entry)
     if program == "RPM" and facts.rpm is not None:
-        rule, given, revoked = "R5", facts.rpm.consent_at, facts.rpm.revoked_at
+        rule, at, revoked_at = "R5", facts.rpm.consent_at, facts.rpm.revoked_at
     elif program in CARE_PROGRAMS and facts.consent is not None:
-        rule, given, revoked = "C4", facts.consent.at, facts.consent.revoked_at
+        rule, at, revoked_at = "C4", facts.consent.at, facts.consent.revoked_at
     else:
         return "C4", None, None
+    if at is not None and revoked_at is not None and revoked_at < at:
+        revoked_at = None  # which of the two holds is not known: the gate waits for a person
     return (
         rule,
-        None if given is None else second_after(given),
-        None if revoked is None else second_of(revoked),
+        None if at is None else second_after(at),
+        None if revoked_at is None else second_of(revoked_at),
     )
 
 

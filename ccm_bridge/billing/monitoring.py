@@ -127,9 +127,11 @@ def _r4(rpm: Rpm, concerns: frozenset[Family], unmet: Outcome) -> Finding:
 
 def r5_consent(scene: Scene) -> Finding:
     """A consent of its own; the one to care management is not taken for it."""
-    at = rpm_of(scene).consent_at
-    known = None if at is None else True
-    says = "Consent to monitoring is on record." if known else "No consent to monitoring is on record."
+    at, revoked = rpm_of(scene).consent_at, rpm_of(scene).revoked_at
+    known = None if at is None or (revoked is not None and revoked < at) else True
+    says = (
+        "Consent to monitoring is on record." if known else "No standing consent to monitoring is on record."
+    )
     return predicate("R5", RPM, known, says, Reason.NO_CONSENT, at=None if at is None else at.isoformat())
 
 

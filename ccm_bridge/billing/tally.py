@@ -134,7 +134,7 @@ def _weigh(index: int, entry: Entry, scene: Scene) -> tuple[Share | None, list[E
     taken = union(*(cut.spans for cut in cuts if cut.outcome is Outcome.EXCLUDE))
     doubted = union(*(cut.spans for cut in cuts if cut.outcome is Outcome.HOLD))
     left = without(here, taken)
-    share = Share(index=index, entry=entry, programs=_programs(entry), doers=_doers(entry, scene))
+    share = Share(index=index, entry=entry, programs=_programs(entry, scene), doers=_doers(entry, scene))
     if entry.start is not None:
         return msgspec.structs.replace(share, sure=without(left, doubted), doubt=common(left, doubted)), said
     touched = bool(taken or doubted) or entry.on is None
@@ -148,11 +148,15 @@ def _length(spans: Spans, entry: Entry, length: int) -> int:
     return seconds(spans) if entry.start is not None else min(seconds(spans), length)
 
 
-def _programs(entry: Entry) -> frozenset[str]:
+def _programs(entry: Entry, scene: Scene) -> frozenset[str]:
+    """What it is tagged with; without a tag, every program the patient may be in."""
     program, second = program_of(entry), (entry.also_program or "").strip().upper()
-    if program is None:
-        return frozenset(PROGRAMS)
-    return frozenset({program, second} - {""})
+    if program is not None:
+        return frozenset({program, second} - {""})
+    facts = scene.facts
+    in_pcm = facts.pcm is not None
+    in_rpm = facts.rpm is None or facts.rpm.enrolled is not False
+    return frozenset({"CCM"} | ({"PCM"} if in_pcm else set()) | ({"RPM"} if in_rpm else set()))
 
 
 def _doers(entry: Entry, scene: Scene) -> frozenset[Doer]:
