@@ -14,6 +14,7 @@ from psycopg import AsyncConnection
 
 from alerts import acts, store
 from alerts.acts import Act, Answer, Last
+from alerts.concerns import Queue
 from alerts.episode import Episode, NotPossible, Transition
 from alerts.events import EpisodeMoved
 from alerts.policy import DEFAULT, Policy
@@ -102,23 +103,26 @@ def _first(scored: Scored, new: set[UUID]) -> bool:
 # People -------------------------------------------------------------------------------------------------------------
 
 
-async def claim(conn: AsyncConnection, patient_id: UUID, act: Act) -> Answer:
-    """Everything of this patient that waits, for one person."""
-    return await _perform(
-        conn, await store.locked_of_patient(conn, patient_id), lambda found: acts.claim(act, found)
-    )
+async def claim(conn: AsyncConnection, patient_id: UUID, act: Act, queue: Queue = Queue.CLINICAL) -> Answer:
+    """Everything of this patient that waits in one queue, for one person."""
+    found = await store.locked_of_patient(conn, patient_id, queue)
+    return await _perform(conn, found, lambda episodes: acts.claim(act, episodes))
 
 
-async def take_over(conn: AsyncConnection, patient_id: UUID, act: Act) -> Answer:
-    return await _perform(
-        conn, await store.locked_of_patient(conn, patient_id), lambda found: acts.take_over(act, found)
-    )
+async def take_over(
+    conn: AsyncConnection, patient_id: UUID, act: Act, queue: Queue = Queue.CLINICAL
+) -> Answer:
+    """What a colleague has of this patient, openly."""
+    found = await store.locked_of_patient(conn, patient_id, queue)
+    return await _perform(conn, found, lambda episodes: acts.take_over(act, episodes))
 
 
-async def hand_back(conn: AsyncConnection, patient_id: UUID, act: Act) -> Answer:
-    return await _perform(
-        conn, await store.locked_of_patient(conn, patient_id), lambda found: acts.hand_back(act, found)
-    )
+async def hand_back(
+    conn: AsyncConnection, patient_id: UUID, act: Act, queue: Queue = Queue.CLINICAL
+) -> Answer:
+    """What one has of this patient, to everybody."""
+    found = await store.locked_of_patient(conn, patient_id, queue)
+    return await _perform(conn, found, lambda episodes: acts.hand_back(act, episodes))
 
 
 async def on_episode(

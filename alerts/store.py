@@ -13,6 +13,7 @@ import msgspec
 from psycopg import AsyncConnection
 
 from alerts.acts import Last
+from alerts.concerns import Queue
 from alerts.episode import Episode, Transition
 from alerts.events import ALERTS
 from alerts.triage import Outcome
@@ -71,9 +72,12 @@ async def locked(conn: AsyncConnection, episode_id: UUID) -> tuple[Episode, Last
     return found[0] if found else None
 
 
-async def locked_of_patient(conn: AsyncConnection, patient_id: UUID) -> list[tuple[Episode, Last]]:
-    """Every open episode of one patient with its last transition, locked."""
-    return await _locked(conn, "patient_id = %s AND state <> 'closed'", patient_id)
+async def locked_of_patient(
+    conn: AsyncConnection, patient_id: UUID, queue: Queue = Queue.CLINICAL
+) -> list[tuple[Episode, Last]]:
+    """Every open episode of one patient in one queue with its last transition, locked."""
+    found = await _locked(conn, "patient_id = %s AND state <> 'closed'", patient_id)
+    return [(episode, last) for episode, last in found if episode.queue is queue]
 
 
 async def locked_of_act(conn: AsyncConnection, act_id: UUID) -> list[tuple[Episode, Last]]:

@@ -1,0 +1,134 @@
+"""How a request becomes a page, and an act an answer: the steps that every route of this room shares."""
+
+from collections.abc import Awaitable, Callable
+from typing import Final
+from urllib.parse import parse_qs, urlsplit
+from uuid import UUID, uuid4
+
+from fastapi import HTTPException, Request
+from fastapi.responses import HTMLResponse, RedirectResponse, Response
+from psycopg import AsyncConnection
+
+from alerts import episode_web, queue_web, service
+from alerts.access import seen_by
+from alerts.acts import Act, Answer
+from alerts.concerns import Queue
+from alerts.desk_web import Desk, must_work, person
+from alerts.episode import Episode, NotPossible
+from alerts.policy import Policy
+from alerts.queue_web import View, view_of
+
+CONFLICT: Final = 409
+
+
+class Pages:
+    """The room's pages on one desk under one policy."""
+
+    def __init__(self, desk: Desk, policy: Policy) -> None:
+        self.desk, self._policy = desk, policy
+
+    def act(self, request: Request) -> Act:
+        """What this person is doing with this request, under an id of its own."""
+        desk = self.desk
+        return Act(act_id=uuid4(), person=person(desk.who(request)), policy=self._policy, now=desk.now())
+
+    def allowed(self, request: Request) -> str:
+        """The role, if it has any queue to look at."""
+        role = self.desk.who(request).role
+        if not seen_by(role):
+            raise HTTPException(403, f"The queue is not for the role {role}.")
+        return role
+
+    async def the_list(
+        self, request: Request, view: View, *, notice: str = "", status: int = 200
+    ) -> HTMLResponse:
+        """The whole page, or for htmx only the part that changes."""
+        async with self.desk.transaction(request) as conn:
+            context = await queue_web.listed(self.desk, request, conn, view, self.act(request))
+        template = "alerts/_list.html" if "hx-request" in request.headers else "alerts/queue.html"
+        return self.desk.page(request, template, status_code=status, notice=notice, **context)
+
+    async def the_episode(
+        self, request: Request, episode_id: UUID, *, notice: str = "", status: int = 200, kept: str = ""
+    ) -> HTMLResponse:
+        async with self.desk.transaction(request) as conn:
+            episode = await episode_web.found(conn, self.desk, request, episode_id)
+            context = await episode_web.page(self.desk, request, conn, episode, self.act(request))
+        return self.desk.page(
+            request, "alerts/episode.html", status_code=status, notice=notice, kept=kept, **context
+        )
+
+    async def on_patient(
+        self,
+        request: Request,
+        do: Callable[[AsyncConnection, Act], Awaitable[Answer]],
+        *,
+        queue: Queue,
+        back: str,
+    ) -> Response:
+        """One act on what a patient has in one queue."""
+        must_work(self.desk.who(request), queue)
+        async with self.desk.transaction(request) as conn:
+            answer = await do(conn, self.act(request))
+        return await self.answered(request, answer, back=back)
+
+    async def on_episode(
+        self,
+        request: Request,
+        episode_id: UUID,
+        decide: Callable[[Act, Episode], Answer],
+        *,
+        back: str,
+        seen: int | None = None,
+        kept: str = "",
+        ends: bool = True,
+    ) -> Response:
+        """One act on one episode. `ends`: the work is done here, so the way leads back to the list."""
+        act = self.act(request)
+        async with self.desk.transaction(request) as conn:
+            episode = await episode_web.found(conn, self.desk, request, episode_id)
+            must_work(self.desk.who(request), episode.queue)
+            answer = await service.on_episode(conn, episode_id, act, lambda e: decide(act, e), seen=seen)
+        if answer is None:
+            raise HTTPException(404, "There is no such episode in your practice.")
+        done = not isinstance(answer, NotPossible)
+        return await self.answered(
+            request,
+            answer,
+            back=f"?tab={episode.queue}" if done and ends and _episode(back) else back,
+            kept=kept,
+        )
+
+    async def answered(self, request: Request, answer: Answer, *, back: str, kept: str = "") -> Response:
+        """Back to where the form was: done (303, or the fresh list for htmx), or 409 with the sentence and the note.
+
+        `back` is the id of an episode for a form on its page, otherwise the part of the list that was shown.
+        """
+        refused = answer.sentence if isinstance(answer, NotPossible) else ""
+        episode_id = _episode(back)
+        if episode_id is not None:
+            if refused:
+                return await self.the_episode(request, episode_id, notice=refused, status=CONFLICT, kept=kept)
+            return RedirectResponse(f"/queue/episode/{episode_id}", status_code=303)
+        view = _view(back, self.desk.who(request).role)
+        if refused or "hx-request" in request.headers:
+            return await self.the_list(request, view, notice=refused, status=CONFLICT if refused else 200)
+        return RedirectResponse(view.url(), status_code=303)
+
+
+def _episode(back: str) -> UUID | None:
+    try:
+        return UUID(back)
+    except ValueError:
+        return None
+
+
+def _view(back: str, role: str) -> View:
+    """The part of the list that `back` names; whatever it says, the answer stays on this page.
+
+    >>> _view("https://elsewhere.example/?tab=technical&page=x", "nurse").url()
+    '/queue?tab=technical'
+    """
+    said = {name: values[-1] for name, values in parse_qs(urlsplit(back).query).items()}
+    page = said.get("page", "")
+    return view_of(role, said.get("tab"), said.get("show"), int(page) if page.isdecimal() else None)

@@ -1,0 +1,154 @@
+"""The list: one row per patient in the order to work through, put together from a handful of queries."""
+
+from collections.abc import Sequence
+from typing import Any, Final
+from uuid import UUID
+
+import msgspec
+from fastapi import Request
+from psycopg import AsyncConnection
+
+from alerts import screen_store
+from alerts.access import WORKS, seen_by
+from alerts.acts import PHYSICIAN, Act
+from alerts.concerns import Queue, about
+from alerts.desk_web import Desk, clock, midnight
+from alerts.dispositions import DISPOSITIONS
+from alerts.row import Known, Row, a_row
+from alerts.screen_store import Want
+from alerts.sketch import UNITS, sketch
+from alerts.worklist import Place, Section, Viewer, places
+
+PAGE: Final = 60
+SHOW: Final = ("all", "mine", "free")
+
+
+class View(msgspec.Struct, frozen=True, kw_only=True):
+    """Which part of the list somebody looks at: kept in the address, so that it survives a reload and a colleague."""
+
+    queue: Queue
+    show: str = "all"
+    page: int = 1
+
+    def url(self, path: str = "/queue", **changes: Any) -> str:
+        view = msgspec.structs.replace(self, **changes)
+        said = f"tab={view.queue}"
+        said += f"&show={view.show}" if view.show != "all" else ""
+        return f"{path}?{said}" + (f"&page={view.page}" if view.page > 1 else "")
+
+
+def view_of(role: str, tab: str | None, show: str | None, page: int | None) -> View:
+    """What the address asks for, as far as this role may see it and as far as it makes sense."""
+    mine = seen_by(role)
+    queue = next((q for q in mine if q.value == tab), mine[0] if mine else Queue.CLINICAL)
+    return View(queue=queue, show=show if show in SHOW else "all", page=max(1, min(page or 1, 1000)))
+
+
+async def listed(desk: Desk, request: Request, conn: AsyncConnection, view: View, act: Act) -> dict[str, Any]:
+    """Everything the list shows."""
+    who, now = desk.who(request), act.now
+    everything = await screen_store.briefs(conn)
+    viewer = Viewer(who.staff_id, who.role == PHYSICIAN)
+    here = [brief for brief in everything if brief.queue is view.queue]
+    every = places(here, viewer, now=now)
+    chosen = [p for p in every if _shown(p, view.show)]
+    slice_ = chosen[(view.page - 1) * PAGE : view.page * PAGE]
+    rows = await _rows(desk, conn, view.queue, slice_, act)
+    undoable = await screen_store.undoable(conn, who.staff_id, since=midnight(who, now))
+    return {
+        "view": view,
+        "tabs": [
+            (q, _waiting(places((b for b in everything if b.queue is q), viewer, now=now)))
+            for q in seen_by(who.role)
+        ],
+        "sections": [
+            (
+                section,
+                [row for row in rows if row.place.section is section],
+                sum(p.section is section for p in chosen),
+            )
+            for section in Section
+            if any(row.place.section is section for row in rows)
+        ],
+        "counts": {section: sum(p.section is section for p in every) for section in Section},
+        "summary": summary(every),
+        "more": len(chosen) > view.page * PAGE,
+        "shown": (view.page - 1) * PAGE + len(slice_),
+        "total": len(chosen),
+        "works": who.role in WORKS[view.queue],
+        "provider": viewer.provider,
+        "undoable": undoable,
+        "undoable_name": await _name(desk, conn, undoable.patient_id) if undoable else "",
+        "seq": await screen_store.newest_seq(conn),
+        "dispositions": DISPOSITIONS,
+        "about": about,
+        "clock": act.clock,
+    }
+
+
+def _shown(place: Place, show: str) -> bool:
+    if show == "mine":
+        return place.mine
+    return show == "all" or place.section in (Section.NOW, Section.NEXT, Section.LATER)
+
+
+def _waiting(found: Sequence[Place]) -> int:
+    return sum(p.section in (Section.NOW, Section.NEXT, Section.LATER) for p in found)
+
+
+def summary(found: Sequence[Place]) -> str:
+    """The one sentence at the top."""
+    now = sum(p.section is Section.NOW for p in found)
+    if now:
+        return f"{now} {'patient needs' if now == 1 else 'patients need'} somebody now"
+    waiting = _waiting(found)
+    if waiting:
+        return f"Nothing urgent; {waiting} waiting"
+    return "Nobody is waiting"
+
+
+async def _name(desk: Desk, conn: AsyncConnection, patient_id: UUID) -> str:
+    found = await desk.patients(conn, [patient_id])
+    return found[patient_id].name if patient_id in found else ""
+
+
+async def _rows(
+    desk: Desk, conn: AsyncConnection, queue: Queue, found: Sequence[Place], act: Act
+) -> list[Row]:
+    """Rows for these places: five queries, however many rows."""
+    if not found:
+        return []
+    ids = [place.patient_id for place in found]
+    episodes = await screen_store.open_episodes(conn, ids)
+    patients = await desk.patients(conn, ids)
+    shown = {
+        e.patient_id: e
+        for place in found
+        for e in episodes[place.patient_id]
+        if e.episode_id == place.episode_id
+    }
+    wants = [
+        Want(patient_id, facts.kind, facts.quantity)
+        for patient_id, e in shown.items()
+        if (facts := about(e.concern)).kind and facts.quantity
+    ]
+    lines = await screen_store.points(conn, wants)
+    latest = await screen_store.latest(conn, wants)
+    told = await screen_store.readings(conn, [e.told_reading for e in shown.values()])
+    quantities = {want.patient_id: want.quantity for want in wants}
+    rows = []
+    for place in found:
+        patient, episode = patients[place.patient_id], shown[place.patient_id]
+        quantity = quantities.get(place.patient_id, "systolic")
+        known = Known(
+            episodes=[e for e in episodes[place.patient_id] if e.queue is queue],
+            told=told.get(episode.told_reading),
+            latest=latest.get(place.patient_id),
+            sketch=sketch(lines.get(place.patient_id, []), width=132, height=40, unit=UNITS[quantity]),
+            name=patient.name,
+            mrn=patient.mrn,
+            born=patient.born,
+        )
+        until = clock(act, episode.until)
+        rows.append(a_row(place, known, role=act.person.role, until=until, now=act.now))
+    return rows

@@ -1,0 +1,130 @@
+// An episode's timeline: readings with the patient's own band, the limit, the moves, and the drift statistic below.
+"use strict";
+(() => {
+  const figure = document.getElementById("timeline");
+  if (!figure) return;
+  const css = getComputedStyle(document.documentElement);
+  const colour = (name) => css.getPropertyValue(name).trim();
+  const TIERS = { routine: "#5b6b75", watch: colour("--watch"), high: colour("--high"), critical: colour("--critical") };
+
+  // Colour is not alone: what is over the line is a triangle, what is critical a square.
+  function point(ctx, x, y, tier, size) {
+    ctx.beginPath();
+    if (tier === "critical") ctx.rect(x - size, y - size, 2 * size, 2 * size);
+    else if (tier === "high" || tier === "watch") {
+      ctx.moveTo(x, y - size * 1.3);
+      ctx.lineTo(x + size * 1.2, y + size);
+      ctx.lineTo(x - size * 1.2, y + size);
+      ctx.closePath();
+    } else ctx.arc(x, y, size * 0.75, 0, 2 * Math.PI);
+    ctx.fill();
+  }
+
+  function overlays(told) {
+    return {
+      hooks: {
+        drawClear: [
+          (u) => {
+            const { ctx, bbox } = u;
+            ctx.save();
+            ctx.lineWidth = devicePixelRatio;
+            for (const mark of told.marks) {
+              const x = Math.round(u.valToPos(mark.at, "x", true));
+              if (x < bbox.left || x > bbox.left + bbox.width) continue;
+              ctx.strokeStyle = mark.person ? colour("--accent") : "#b7bfc3";
+              ctx.beginPath();
+              ctx.moveTo(x, bbox.top);
+              ctx.lineTo(x, bbox.top + bbox.height);
+              ctx.stroke();
+            }
+            ctx.setLineDash([6 * devicePixelRatio, 4 * devicePixelRatio]);
+            ctx.strokeStyle = colour("--critical");
+            for (const limit of told.limits) {
+              const y = u.valToPos(limit, "y", true);
+              ctx.beginPath();
+              ctx.moveTo(bbox.left, y);
+              ctx.lineTo(bbox.left + bbox.width, y);
+              ctx.stroke();
+            }
+            ctx.restore();
+          },
+        ],
+        draw: [
+          (u) => {
+            const { ctx } = u;
+            ctx.save();
+            const counted = new Set(told.counted);
+            told.at.forEach((at, n) => {
+              if (told.value[n] === null || at < u.scales.x.min || at > u.scales.x.max) return;
+              ctx.fillStyle = TIERS[told.tier[n]] ?? TIERS.routine;
+              point(ctx, u.valToPos(at, "x", true), u.valToPos(told.value[n], "y", true), told.tier[n], (counted.has(told.reading[n]) ? 4.5 : 3) * devicePixelRatio);
+            });
+            ctx.restore();
+          },
+        ],
+      },
+    };
+  }
+
+  const grid = { stroke: colour("--line"), width: 1 };
+  const axis = { stroke: colour("--muted"), grid, ticks: grid, font: "12px system-ui" };
+  const dash = (text) => (text === null || text === undefined ? "–" : text);
+
+  function draw(told) {
+    const columns = [told.at, told.high, told.low, told.value];
+    const series = [
+      { label: "Measured", value: (u, at, s, n) => dash(at && new Date(at * 1000).toLocaleString([], { dateStyle: "medium", timeStyle: "short" })) },
+      { label: "Usual, upper", stroke: "transparent", points: { show: false }, spanGaps: true, value: (u, v) => dash(v && v.toFixed(0)) },
+      { label: "lower", stroke: "transparent", points: { show: false }, spanGaps: true, value: (u, v) => dash(v && v.toFixed(0)) },
+      { label: told.quantity, stroke: "#5b6b75", width: 1.5, points: { show: false }, spanGaps: true, value: (u, v, s, n) => (v === null ? "–" : `${v.toFixed(0)} ${told.unit}${told.quality[n] ? ` (${told.quality[n]})` : ""}`) },
+    ];
+    if (told.second) {
+      columns.push(told.second);
+      series.push({ label: "diastolic", stroke: "#9aa7ae", width: 1, points: { show: false }, spanGaps: true, value: (u, v) => dash(v && v.toFixed(0)) });
+    }
+    const last = told.at[told.at.length - 1];
+    figure.replaceChildren();
+    const plot = new uPlot(
+      {
+        width: figure.clientWidth,
+        height: 300,
+        series,
+        bands: [{ series: [1, 2], fill: colour("--accent-tint") }],
+        scales: { x: { range: (u, from, to) => [from, to + (to - from) * 0.02 + 3600] }, y: { range: (u, from, to) => uPlot.rangeNum(Math.min(from, ...told.limits), Math.max(to, ...told.limits), 0.08, true) } },
+        axes: [axis, { ...axis, label: told.unit, labelSize: 18, size: 48 }],
+        cursor: { drag: { x: true, y: false }, points: { show: false } },
+        plugins: [overlays(told)],
+      },
+      columns,
+      figure,
+    );
+    // Begin with the last four weeks; drag to look closer, double-click for everything.
+    const from = Math.max(told.at[0], last - 28 * 86400);
+    if (told.at.length > 1) plot.setScale("x", { min: from, max: last });
+    let drift = null;
+    if (told.drift.some((v) => v !== null)) {
+      drift = new uPlot(
+        {
+          width: figure.clientWidth,
+          height: 90,
+          series: [{}, { label: "Drift", stroke: colour("--accent"), width: 1.5, fill: colour("--accent-tint"), points: { show: false }, spanGaps: true }],
+          axes: [{ ...axis, show: false }, { ...axis, label: "drift", labelSize: 18, size: 48 }],
+          legend: { show: false },
+          cursor: { show: false },
+        },
+        [told.at, told.drift],
+        figure,
+      );
+      drift.setScale("x", { min: from, max: last });
+    }
+    new ResizeObserver(() => {
+      plot.setSize({ width: figure.clientWidth, height: 300 });
+      drift?.setSize({ width: figure.clientWidth, height: 90 });
+    }).observe(figure);
+  }
+
+  fetch(figure.dataset.series, { headers: { accept: "application/json" } })
+    .then((answer) => (answer.ok ? answer.json() : Promise.reject(answer.status)))
+    .then((told) => told.at.length > 1 && draw(told))
+    .catch(() => {}); // the drawing by the server stays
+})();

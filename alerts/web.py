@@ -1,0 +1,177 @@
+"""The alerts routes: the list, its live stream, an episode, and what people do. All of it works without JavaScript."""
+
+from typing import Annotated
+from uuid import UUID
+
+from fastapi import APIRouter, Form, Header, HTTPException, Query, Request
+from fastapi.responses import HTMLResponse, JSONResponse, Response
+
+from alerts import acts, episode_web, service, stream_web
+from alerts.access import WORKS
+from alerts.concerns import Queue
+from alerts.desk_web import Desk, Doorbell, must_work
+from alerts.pages_web import Pages
+from alerts.policy import DEFAULT, Policy
+from alerts.queue_web import view_of
+
+Text = Annotated[str, Form()]
+Number = Annotated[int, Form()]
+Ticked = Annotated[bool, Form()]
+OfQueue = Annotated[Queue, Form()]
+
+
+def router(desk: Desk, bell: Doorbell, policy: Policy = DEFAULT) -> APIRouter:
+    """The room's screens, behind the frame's guard."""
+    routes = APIRouter(prefix="/queue")
+    pages = Pages(desk, policy)
+    _seen(routes, pages, bell)
+    _done_to_patients(routes, pages)
+    _done_to_episodes(routes, pages)
+    return routes
+
+
+def _seen(routes: APIRouter, pages: Pages, bell: Doorbell) -> None:
+    """What is looked at."""
+
+    @routes.get("", response_class=HTMLResponse)
+    async def the_queue(
+        request: Request,
+        tab: str | None = None,
+        show: str | None = None,
+        page: Annotated[int | None, Query(ge=1, le=1000)] = None,
+    ) -> HTMLResponse:
+        return await pages.the_list(request, view_of(pages.allowed(request), tab, show, page))
+
+    @routes.get("/stream")
+    async def live(
+        request: Request, since: int = 0, last_event_id: Annotated[str | None, Header()] = None
+    ) -> Response:
+        """Hints that something moved; `Last-Event-ID` is the number of the last transition the browser heard."""
+        pages.allowed(request)
+        heard = int(last_event_id) if last_event_id and last_event_id.isdecimal() else since
+        return stream_web.stream(pages.desk, bell, request, heard)
+
+    @routes.get("/episode/{episode_id}", response_class=HTMLResponse)
+    async def one(request: Request, episode_id: UUID) -> HTMLResponse:
+        return await pages.the_episode(request, episode_id)
+
+    @routes.get("/episode/{episode_id}/timeline")
+    async def timeline(request: Request, episode_id: UUID) -> JSONResponse:
+        async with pages.desk.transaction(request) as conn:
+            episode = await episode_web.found(conn, pages.desk, request, episode_id)
+            return JSONResponse(await episode_web.timeline(conn, episode, now=pages.desk.now()))
+
+
+def _done_to_patients(routes: APIRouter, pages: Pages) -> None:
+    """Acts on everything a patient has in one queue: one telephone call covers it."""
+
+    @routes.post("/patient/{patient_id}/claim")
+    async def claim(
+        request: Request, patient_id: UUID, queue: OfQueue = Queue.CLINICAL, back: Text = ""
+    ) -> Response:
+        """Compare and set: of any number of claims at once, one wins."""
+        return await pages.on_patient(
+            request, lambda conn, act: service.claim(conn, patient_id, act, queue), queue=queue, back=back
+        )
+
+    @routes.post("/patient/{patient_id}/take-over")
+    async def take_over(
+        request: Request, patient_id: UUID, queue: OfQueue = Queue.CLINICAL, back: Text = ""
+    ) -> Response:
+        return await pages.on_patient(
+            request, lambda conn, act: service.take_over(conn, patient_id, act, queue), queue=queue, back=back
+        )
+
+    @routes.post("/patient/{patient_id}/hand-back")
+    async def hand_back(
+        request: Request, patient_id: UUID, queue: OfQueue = Queue.CLINICAL, back: Text = ""
+    ) -> Response:
+        return await pages.on_patient(
+            request, lambda conn, act: service.hand_back(conn, patient_id, act, queue), queue=queue, back=back
+        )
+
+    @routes.post("/undo")
+    async def undo(request: Request, act_id: Annotated[UUID, Form()], back: Text = "") -> Response:
+        """Take back the last thing one did: the same person, the same day."""
+        if not any(pages.allowed(request) in roles for roles in WORKS.values()):
+            raise HTTPException(403, "You have nothing here to undo.")
+        async with pages.desk.transaction(request) as conn:
+            answer = await service.undo(conn, act_id, pages.act(request))
+        return await pages.answered(request, answer, back=back)
+
+
+def _done_to_episodes(routes: APIRouter, pages: Pages) -> None:
+    """Acts on one episode. `seen` is the number of the last transition that the person's page showed."""
+
+    @routes.post("/episode/{episode_id}/escalate")
+    async def escalate(
+        request: Request, episode_id: UUID, seen: Number, note: Text = "", back: Text = ""
+    ) -> Response:
+        return await pages.on_episode(
+            request, episode_id, lambda act, e: acts.escalate(act, e, note), back=back, seen=seen, kept=note
+        )
+
+    @routes.post("/episode/{episode_id}/settle")
+    async def settle(  # noqa: PLR0917 - one parameter per field of the form
+        request: Request,
+        episode_id: UUID,
+        seen: Number,
+        code: Text = "",
+        note: Text = "",
+        task: Ticked = False,  # noqa: FBT002 - a box to tick
+        close: Ticked = False,  # noqa: FBT002
+        back: Text = "",
+    ) -> Response:
+        return await pages.on_episode(
+            request,
+            episode_id,
+            lambda act, e: acts.settle(act, e, code=code, note=note, needs_task=task, close=close),
+            back=back,
+            seen=seen,
+            kept=note,
+        )
+
+    @routes.post("/episode/{episode_id}/snooze")
+    async def snooze(  # noqa: PLR0917 - one parameter per field of the form
+        request: Request,
+        episode_id: UUID,
+        seen: Number,
+        reason: Text = "",
+        minutes: Number = 60,
+        back: Text = "",
+    ) -> Response:
+        return await pages.on_episode(
+            request,
+            episode_id,
+            lambda act, e: acts.snooze(act, e, reason=reason, minutes=minutes),
+            back=back,
+            seen=seen,
+        )
+
+    @routes.post("/episode/{episode_id}/close")
+    async def close(request: Request, episode_id: UUID, seen: Number, back: Text = "") -> Response:
+        return await pages.on_episode(request, episode_id, acts.close_now, back=back, seen=seen)
+
+    @routes.post("/episode/{episode_id}/task")
+    async def task(request: Request, episode_id: UUID, note: Text = "", back: Text = "") -> Response:
+        return await pages.on_episode(
+            request, episode_id, lambda act, e: acts.ask_task(act, e, note), back=back, kept=note, ends=False
+        )
+
+    @routes.post("/episode/{episode_id}/comment")
+    async def comment(
+        request: Request,
+        episode_id: UUID,
+        comment_id: Annotated[UUID, Form()],
+        said: Text = "",
+        back: Text = "",
+    ) -> Response:
+        """Anybody of the team may say something, also those who may not settle."""
+        desk, act = pages.desk, pages.act(request)
+        async with desk.transaction(request) as conn:
+            episode = await episode_web.found(conn, desk, request, episode_id)
+            must_work(
+                desk.who(request), Queue.ADHERENCE if episode.queue is Queue.CLINICAL else episode.queue
+            )
+            refused = await service.comment(conn, episode_id, act, comment_id=comment_id, said=said)
+        return await pages.answered(request, refused or [], back=back, kept=said)

@@ -1,0 +1,126 @@
+"""Who needs somebody, in which order: one place per patient, the worst on top. Pure, and cheap for ten thousand."""
+
+from collections.abc import Iterable
+from datetime import datetime
+from enum import StrEnum
+from typing import Final, NamedTuple
+from uuid import UUID
+
+from alerts.concerns import Queue
+from alerts.episode import RANK, State
+from alerts.events import Severity
+
+
+class Section(StrEnum):
+    """Where a row stands. Position says how urgent it is before any colour does."""
+
+    NOW = "Now"  # critical, or later than promised
+    NEXT = "Next"
+    LATER = "When you can"
+    IN_PROGRESS = "In progress"
+    RESTING = "Resting"
+
+
+_ORDER: Final = {section: place for place, section in enumerate(Section)}
+
+
+class Brief(NamedTuple):
+    """An open episode, as far as ordering asks."""
+
+    episode_id: UUID
+    patient_id: UUID
+    queue: Queue
+    state: State
+    severity: Severity
+    due_at: datetime
+    owner: UUID | None
+
+
+class Place(NamedTuple):
+    """One patient's place in the list, and the episode that put them there."""
+
+    section: Section
+    patient_id: UUID
+    episode_id: UUID
+    severity: Severity
+    due_at: datetime
+    mine: bool
+
+    def key(self) -> tuple[int, bool, int, datetime, UUID]:
+        return _ORDER[self.section], not self.mine, -RANK[self.severity], self.due_at, self.patient_id
+
+
+class Viewer(NamedTuple):
+    """Who looks: a provider is asked where a nurse has asked."""
+
+    staff_id: UUID
+    provider: bool
+
+
+def places(briefs: Iterable[Brief], viewer: Viewer, *, now: datetime) -> list[Place]:
+    """One place per patient, in the order to work through."""
+    patients: dict[UUID, list[Brief]] = {}
+    for brief in briefs:
+        patients.setdefault(brief.patient_id, []).append(brief)
+    return sorted((_place(found, viewer, now=now) for found in patients.values()), key=Place.key)
+
+
+def _place(found: list[Brief], viewer: Viewer, *, now: datetime) -> Place:
+    calls = [b for b in found if _calls(b, viewer, now=now)]
+    held = [b for b in found if b.state in (State.CLAIMED, State.ESCALATED)]
+    worst = min(calls or held or found, key=lambda b: (-RANK[b.severity], b.due_at, b.episode_id))
+    if not calls:
+        section = Section.IN_PROGRESS if held else Section.RESTING
+    elif worst.severity is Severity.CRITICAL or any(b.due_at <= now for b in calls):
+        section = Section.NOW
+    else:
+        section = Section.NEXT if worst.severity is Severity.HIGH else Section.LATER
+    return Place(
+        section=section,
+        patient_id=worst.patient_id,
+        episode_id=worst.episode_id,
+        severity=worst.severity,
+        due_at=min(b.due_at for b in (calls or [worst])),
+        mine=any(b.owner == viewer.staff_id for b in found),
+    )
+
+
+def _calls(brief: Brief, viewer: Viewer, *, now: datetime) -> bool:
+    """Does it ask this viewer to come? An escalation that no provider answered in time asks everybody again."""
+    if brief.state is State.ESCALATED:
+        return viewer.provider or brief.due_at <= now
+    return brief.state is State.WAITING
+
+
+def time_left(due_at: datetime, now: datetime) -> str:
+    """How long until somebody should have come, in the one unit a glance needs.
+
+    >>> from datetime import UTC, timedelta
+    >>> noon = datetime(2026, 1, 5, 12, tzinfo=UTC)
+    >>> [time_left(noon + timedelta(minutes=m), noon) for m in (1500, 150, 12, 0, -25, -3000)]
+    ['25 h left', '2 h left', '12 min left', 'due now', '25 min late', '2 d late']
+    """
+    minutes = int(abs((due_at - now).total_seconds()) // 60)
+    if minutes == 0:
+        return "due now"
+    span = _span(minutes)
+    return f"{span} left" if due_at > now else f"{span} late"
+
+
+def _span(minutes: int) -> str:
+    if minutes < 120:  # noqa: PLR2004 - two hours
+        return f"{minutes} min"
+    hours = minutes // 60
+    return f"{hours} h" if hours < 48 else f"{hours // 24} d"  # noqa: PLR2004 - two days
+
+
+def age(since: datetime, now: datetime) -> str:
+    """How long it has been in the queue.
+
+    >>> from datetime import UTC, timedelta
+    >>> noon = datetime(2026, 1, 5, 12, tzinfo=UTC)
+    >>> age(noon - timedelta(seconds=20), noon), age(noon - timedelta(hours=30), noon)
+    ('just now', '30 h')
+    """
+    minutes = int((now - since).total_seconds() // 60)
+    return _span(minutes) if minutes > 0 else "just now"
