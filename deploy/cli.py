@@ -100,7 +100,9 @@ def sign_ins() -> None:
     """Who can sign in to the demo, and with what."""
     from deploy import demo as cast
 
-    for line in cast.sign_ins(settings().require("demo_file")):
+    told = settings().require("demo_file")
+    assert told.demo_file  # just required
+    for line in cast.sign_ins(told.demo_file):
         typer.echo(line)
 
 
