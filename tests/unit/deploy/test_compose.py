@@ -5,6 +5,7 @@ from pathlib import Path
 
 from deploy.cli import Service
 from deploy.native import mosquitto
+from deploy.native.services import BY_HAND, PLAYERS
 from deploy.settings import read
 
 DEPLOY = Path(__file__).parents[3] / "deploy"
@@ -40,6 +41,13 @@ def test_compose_runs_every_service_and_prometheus_scrapes_each():
     assert set(re.findall(r"command: \[run, (\w+)\]", COMPOSE)) == set(Service)
     scraped = re.findall(r'"(\w+):9100"', (DEPLOY / "prometheus" / "prometheus.yml").read_text())
     assert sorted(scraped) == sorted(Service)
+
+
+def test_the_demo_gateways_are_the_local_stacks_and_each_has_a_certificate():
+    assert set(re.findall(r"--id, ([\w-]+)", COMPOSE)) == set(PLAYERS)
+    assert set(re.findall(r"--gateway, ([\w-]+)", COMPOSE)) == {*PLAYERS, BY_HAND}
+    for player in PLAYERS:
+        assert f"LAMPLIGHT_MQTT_CERT: /certificates/{player}.crt" in COMPOSE
 
 
 def test_every_image_is_pinned_to_a_version():
