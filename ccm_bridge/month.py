@@ -3,13 +3,17 @@
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
+from enum import StrEnum
+from hashlib import sha256
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
 from msgspec import UNSET
 
 from ccm_bridge.billing import facts as billing
+from ccm_bridge.billing.decision import Decision, Step
 from ccm_bridge.billing.facts import Facts
+from ccm_bridge.billing.words import Outcome, Reason
 from ccm_bridge.careplan import Plan
 from ccm_bridge.enrolment import Consent, Enrolment, Program, consent_of
 from ccm_bridge.ledger import next_month
@@ -67,6 +71,7 @@ class Minute:
     corrects: UUID | None
     entered_at: datetime
     voided: bool
+    hash: bytes = b""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,18 +88,23 @@ class Known:
     attested: Mapping[str, bool] | None = None  # access_24_7, certified_ehr
     circumstances: tuple[Circumstance, ...] = ()
     entries: tuple[Minute, ...] = ()
-    device_days: tuple[DeviceDay, ...] = ()
+    device_days: tuple[DeviceDay, ...] | None = None  # None: nobody could say
     claimed_at: datetime | None = None
 
 
-def facts(known: Known, *, as_of: datetime) -> Facts:
+def checked(known: Known) -> bool:
+    """Whether a person looked, for this month, for other billers, stays, hospice and death."""
+    return any(c.kind == "month_checked" and c.month == known.month for c in known.circumstances)
+
+
+def facts(known: Known, *, as_of: datetime, supposing_checked: bool = False) -> Facts:
     """The reasoner's facts. What nobody recorded is unknown, and the reasoner holds on it.
 
     Other services, stays, hospice and death are known only once a person has checked the month: an empty list is an
     answer that somebody gave, not one that nobody asked for.
     """
     enrolled = known.enrolment
-    checked = any(c.kind == "month_checked" and c.month == known.month for c in known.circumstances)
+    sure = supposing_checked or checked(known)
     hospice = next((c.from_at for c in known.circumstances if c.kind == "hospice"), None)
     death = next((c.from_at for c in known.circumstances if c.kind == "death"), None)
     care = Program.PCM if enrolled and Program.PCM in enrolled.programs else Program.CCM
@@ -117,20 +127,26 @@ def facts(known: Known, *, as_of: datetime) -> Facts:
         complex=billing.Complex(
             mdm_documented=_said("complex_mdm", known), elected=_said("complex_elected", known)
         ),
-        other_services=_services(known) if checked else None,
-        stays=_stays(known) if checked else None,
+        other_services=_services(known) if sure else None,
+        stays=_stays(known) if sure else None,
         hospice_elected_on=hospice.astimezone(ZoneInfo(known.patient_zone)).date()
         if hospice
-        else (None if checked else UNSET),
-        died_at=death or (None if checked else UNSET),
+        else (None if sure else UNSET),
+        died_at=death or (None if sure else UNSET),
         entries=tuple(_entry(one) for one in known.entries),
-        device_windows=tuple(
-            billing.DeviceWindow(start=w.start, end=w.end, days_with_data=w.days)
-            for w in windows_of(known)
-            if w.end >= known.month and w.start < next_month(known.month)
-        ),
+        device_windows=_windows(known),
         as_of=as_of,
         claimed_at=known.claimed_at,
+    )
+
+
+def _windows(known: Known) -> tuple[billing.DeviceWindow, ...] | None:
+    if known.device_days is None:
+        return None
+    return tuple(
+        billing.DeviceWindow(start=w.start, end=w.end, days_with_data=w.days)
+        for w in windows_of(known)
+        if w.end >= known.month and w.start < next_month(known.month)
     )
 
 
@@ -273,7 +289,7 @@ def windows(days: Iterable[date], *, setup_on: date | None, until: date) -> tupl
 
 def windows_of(known: Known) -> tuple[Window, ...]:
     """The windows of a patient under monitoring, up to the month's end."""
-    if known.enrolment is None or Program.RPM not in known.enrolment.programs:
+    if known.enrolment is None or Program.RPM not in known.enrolment.programs or not known.device_days:
         return ()
     until = next_month(known.month) - timedelta(days=1)
     return windows((one.day for one in known.device_days), setup_on=known.enrolment.rpm_setup_on, until=until)
@@ -286,3 +302,82 @@ def minutes_of(entries: Sequence[Minute]) -> dict[str, int]:
         if not one.voided:
             totals[one.program] = totals.get(one.program, 0) + one.seconds
     return totals
+
+
+# The row a reviewer reads ---------------------------------------------------------------------------------
+
+
+class Standing(StrEnum):
+    """Where a patient's month stands, the most urgent for a reviewer first."""
+
+    NEEDS = "needs"  # something is not known or must be decided by a person
+    READY = "ready"  # codes are supported, nothing is open
+    UNDER = "under"  # nothing stands against it; the minutes or days are not there (yet)
+    NOT_BILLABLE = "not billable"  # a rule says no
+    QUIET = "quiet"  # nothing was done this month
+
+
+STANDING_WORDS = {
+    Standing.NEEDS: "Needs",
+    Standing.READY: "Ready",
+    Standing.UNDER: "Below the step",
+    Standing.NOT_BILLABLE: "Not billable",
+    Standing.QUIET: "No work yet",
+}
+
+_ONLY_SHORT = frozenset({Reason.UNDER_THRESHOLD, Reason.OPEN_WINDOW, Reason.CAP_REACHED, Reason.NO_MDM})
+
+
+def standing(decision: Decision, entries: Sequence[Minute]) -> Standing:
+    """One word for a decision. Held beats supported: what waits for a person is seen first."""
+    if decision.hold:
+        return Standing.NEEDS
+    if decision.codes:
+        return Standing.READY
+    if any(step.outcome is Outcome.BLOCK and not _ONLY_SHORT & set(step.reasons) for step in decision.trace):
+        return Standing.NOT_BILLABLE
+    return Standing.UNDER if any(not one.voided for one in entries) else Standing.QUIET
+
+
+def because(decision: Decision) -> tuple[Step, ...]:
+    """The steps that stand in the way: first what a person must settle, then what a rule forbids.
+
+    Minutes or days that are merely not there are no obstacle and not among them (see `short_of`): nobody is to be
+    called for minutes.
+    """
+    asked = [step for step in decision.trace if step.outcome is Outcome.HOLD and step.reasons]
+    barred = [step for step in decision.trace if step.outcome is Outcome.BLOCK]
+    seen: dict[str, Step] = {}
+    for step in (*asked, *barred):
+        if not (step.reasons and set(step.reasons) <= _ONLY_SHORT):
+            seen.setdefault(step.says, step)
+    return tuple(seen.values())
+
+
+def short_of(decision: Decision) -> tuple[Step, ...]:
+    """The steps that say which further codes the work of the month does not reach."""
+    seen: dict[str, Step] = {}
+    for step in decision.trace:
+        if step.reasons and set(step.reasons) <= _ONLY_SHORT:
+            seen.setdefault(step.says, step)
+    return tuple(seen.values())
+
+
+def fingerprint(entries: Iterable[Minute]) -> bytes:
+    """One hash for the minutes a reviewer saw: their own hashes, and which of them were void."""
+    seen = sorted((one.hash, one.voided) for one in entries)
+    return sha256(b"".join(own + bytes([void]) for own, void in seen)).digest()
+
+
+REPORT_WITHIN = timedelta(days=60)
+"""An overpayment is reported and returned within sixty days of being identified (42 CFR 401.305)."""
+
+
+def dropped(before: Mapping[str, int], after: Mapping[str, int]) -> dict[str, int]:
+    """Units that were supported and are no longer: what was paid for and must be looked at.
+
+    >>> dropped({"99490": 1, "99439": 2}, {"99490": 1, "99439": 1})
+    {'99439': 1}
+    """
+    lost = {code: units - after.get(code, 0) for code, units in before.items()}
+    return {code: units for code, units in lost.items() if units > 0}

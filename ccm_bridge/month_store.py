@@ -144,7 +144,7 @@ async def minutes(conn: Connection, month: date, patients: Sequence[UUID]) -> di
         await cur.execute(
             """SELECT e.patient_id, e.entry_id, e.staff_id, e.credential, e.country, e.program, lower(e.span),
                       extract(epoch FROM upper(e.span) - lower(e.span))::int, e.activity, e.contact, e.interactive,
-                      e.as_clinical_staff, e.source, e.corrects, e.entered_at, v.void_id IS NOT NULL
+                      e.as_clinical_staff, e.source, e.corrects, e.entered_at, v.void_id IS NOT NULL, e.hash
                  FROM ccm.time_entry e LEFT JOIN ccm.time_void v USING (entry_id)
                 WHERE e.month = %s AND e.patient_id = ANY(%s) ORDER BY lower(e.span), e.seq""",
             (month, list(patients)),

@@ -144,6 +144,18 @@ class Act:
     to: UUID | None = None  # hand_over: to whom
 
 
+MOVE_WORDS = {
+    "take": "took it",
+    "hand_back": "handed it back",
+    "hand_over": "handed it over",
+    "escalate": "escalated it to the practitioner",
+    "answer": "answered the escalation",
+    "note": "noted",
+    "done": "finished it",
+    "cancel": "cancelled it",
+    "reopen": "opened it again",
+}
+
 NEEDS_WORDS = {
     "hand_over": "Say what the next person needs to know.",
     "escalate": "Say what you ask the practitioner to decide.",

@@ -79,7 +79,12 @@ async def pause(conn: Connection, who: Who, timer_id: UUID, *, now: datetime) ->
 
 
 async def resume(conn: Connection, who: Who, timer_id: UUID, *, now: datetime) -> Timer | Refused:
-    """Go on counting: a new stretch begins here."""
+    """Go on counting: a new stretch begins here. A timer that fell silent goes on only by this choice."""
+    found = await time_store.timer(conn, timer_id, staff_id=who.staff_id, lock=True)
+    if found and found.state == "running" and now - found.last_at > timer.SILENCE:
+        first = Beat(n=found.last_n + 1, stretch=found.last_stretch + 1, at=now)
+        await time_store.beat(conn, timer_id, first, practice_id=who.practice_id)
+        return await _mine(conn, who, timer_id)
     return await _turn(conn, who, timer_id, expected="paused", to="running", now=now)
 
 

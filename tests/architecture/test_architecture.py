@@ -9,7 +9,7 @@ import pytest
 ROOT = Path(__file__).parents[2]
 ROOMS = ("ingest", "risk", "alerts", "ccm_bridge")
 LEFT = {"ingest": None, "risk": "ingest", "alerts": "risk", "ccm_bridge": "alerts"}
-EDGES = {"service.py", "store.py", "mqtt.py", "web.py", "cli.py", "archive.py", "notify.py", "training.py"}
+EDGES = {"service.py", "store.py", "stream.py", "mqtt.py", "web.py", "cli.py", "archive.py", "notify.py", "training.py"}
 WORLD = {
     "psycopg",
     "psycopg_pool",
@@ -44,7 +44,7 @@ def imports(path: Path) -> set[str]:
 
 
 def is_edge(path: Path) -> bool:
-    return path.name in EDGES or path.stem.endswith(("_store", "_service")) or "gateway" in path.parts or "training" in path.parts
+    return path.name in EDGES or path.stem.endswith(("_store", "_service", "_web")) or "gateway" in path.parts or "training" in path.parts
 
 
 @pytest.mark.parametrize("room", ROOMS)
