@@ -56,12 +56,20 @@ SETTINGS = {
 class Postgres:
     """The cluster in `folder`, run by `processes` on `port`."""
 
-    def __init__(self, folder: Path, bins: Path, port: int, processes: Processes) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        bins: Path,
+        port: int,
+        processes: Processes,
+        settings: Mapping[str, str] | None = None,
+    ) -> None:
         self.folder = folder
         self.data = folder / "data"
         self._bins = bins
         self._port = port
         self._processes = processes
+        self._settings = {**SETTINGS, **(settings or {}), "port": str(port)}
 
     def start(self, say: Say) -> None:
         """Make the cluster if there is none, recover it if it was killed, and wait until it answers."""
@@ -72,11 +80,7 @@ class Postgres:
         else:
             self._bury_the_dead()
         unprivileged.own(self.folder)
-        settings = [
-            word
-            for key, value in {**SETTINGS, "port": str(self._port)}.items()
-            for word in ("-c", f"{key}={value}")
-        ]
+        settings = [word for key, value in self._settings.items() for word in ("-c", f"{key}={value}")]
         command: list[str | Path] = [
             *unprivileged.prefix(),
             self._bins / "postgres",

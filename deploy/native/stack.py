@@ -68,6 +68,7 @@ class Stack:
         preferred: Mapping[str, int] | None = None,
         given: Mapping[str, str] | None = None,
         partitions: int = 8,
+        postgres_settings: Mapping[str, str] | None = None,
         say: Say = quiet,
     ) -> None:
         self.folder = folder.resolve()
@@ -77,6 +78,7 @@ class Stack:
         self.partitions = partitions
         self.given = dict(given or {})
         self._software = software
+        self._postgres_settings = dict(postgres_settings or {})
         self._say = say
         self._found: Software | None = None
 
@@ -231,7 +233,9 @@ class Stack:
     @property
     def postgres(self) -> Postgres:
         bins = self._program("postgres", self.install().postgres)
-        return Postgres(self.folder / "postgres", bins, self.ports["postgres"], self.processes)
+        return Postgres(
+            self.folder / "postgres", bins, self.ports["postgres"], self.processes, self._postgres_settings
+        )
 
     @property
     def mosquitto(self) -> Mosquitto:
