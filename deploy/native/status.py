@@ -35,6 +35,9 @@ class Status:
     url: str | None = None
     servers: dict[str, dict[str, Any]] = field(default_factory=dict)
     services: dict[str, dict[str, Any]] = field(default_factory=dict)
+    gateways: dict[str, dict[str, Any]] = field(
+        default_factory=dict
+    )  # of the demo; one that played to its end is not up
     versions: dict[str, str] = field(default_factory=dict)
     lag: dict[str, int] | None = None  # room → records of its topic not yet served
     figures: dict[str, Any] = field(default_factory=dict)
@@ -70,6 +73,10 @@ def look(stack: Stack, fleet: Fleet) -> Status:
             "ready": birth is not None and fleet.ready(service.name),
             "pid": birth.pid if birth else None,
         }
+    for name in stack.processes.names():
+        if name not in seen.servers and name not in seen.services:
+            birth = stack.processes.alive(name)
+            seen.gateways[name] = {"up": birth is not None, "pid": birth.pid if birth else None}
     if all(server["up"] for server in seen.servers.values()):
         with contextlib.suppress(psycopg.Error):
             seen.versions = stack.versions()
@@ -92,11 +99,9 @@ def _ask(conn: psycopg.Connection, question: str) -> Any:
     except psycopg.ProgrammingError:
         return None
     value = row[0] if row else None
-    return (
-        value.astimezone(UTC).isoformat(timespec="seconds")
-        if isinstance(value, datetime)
-        else value and int(value)
-    )
+    if isinstance(value, datetime):
+        return value.astimezone(UTC).isoformat(timespec="seconds")
+    return None if value is None else int(value)
 
 
 async def _lag(conn: psycopg.Connection, bootstrap: str) -> dict[str, int]:
@@ -130,6 +135,10 @@ def screen(seen: Status) -> str:
         state = "ready" if service["ready"] else "starting" if service["up"] else "down"
         lag = "" if not seen.lag or name not in seen.lag else f"{seen.lag[name]} behind"
         lines.append(f"  {name:<12}{state:<12}{_pid(service):<14}{lag}")
+    lines += [
+        f"  {name:<12}{'playing' if it['up'] else 'ended':<12}{_pid(it)}"
+        for name, it in seen.gateways.items()
+    ]
     if seen.versions:
         lines += ["", "  " + ", ".join(f"{name} {version}" for name, version in seen.versions.items())]
     if seen.figures:
