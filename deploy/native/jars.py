@@ -5,6 +5,7 @@ logging it leaves to the distribution.
 """
 
 import hashlib
+import os
 import shutil
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -64,6 +65,7 @@ def fetch(folder: Path, say: Say) -> None:
     missing = [jar for jar in listed() if not (folder / jar.file).exists()]
     cache = folder / ".incoming"
     cache.mkdir(parents=True, exist_ok=True)
+    _trust_the_system()
     what = f"downloading Apache Kafka {version()} ({len(missing)} jars)"
     try:
         with (
@@ -75,6 +77,13 @@ def fetch(folder: Path, say: Say) -> None:
             list(workers.map(lambda jar: _fetch_one(jar, folder, cache), missing))
     finally:
         shutil.rmtree(cache, ignore_errors=True)
+
+
+def _trust_the_system() -> None:
+    """Believe the certificates this machine believes: behind a company's proxy the bundled list would not do."""
+    system = Path("/etc/ssl/certs/ca-certificates.crt")
+    if system.exists():
+        os.environ.setdefault("REQUESTS_CA_BUNDLE", str(system))
 
 
 def _fetch_one(jar: Jar, folder: Path, cache: Path) -> None:
