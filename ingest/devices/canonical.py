@@ -185,11 +185,19 @@ def _add_times(message: _Message, about: OfReading) -> None:
     if message.device_now is not None:
         about["device_now"] = instant(*parse_with_offset(message.device_now))
     if message.gateway_time is not None:
-        about["gateway_time"] = message.gateway_time.astimezone(UTC)
+        about["gateway_time"] = _in_utc(message.gateway_time)
     if message.sent_at is not None:
-        about["gateway_now"] = message.sent_at.astimezone(UTC)
+        about["gateway_now"] = _in_utc(message.sent_at)
     if message.utc_offset_minutes is not None:
         about.update(field.local(message.utc_offset_minutes))
+
+
+def _in_utc(moment: datetime) -> datetime | None:
+    """None at the very edge of the calendar, where an offset leads out of it."""
+    try:
+        return moment.astimezone(UTC)
+    except OverflowError:
+        return None
 
 
 def _flags(names: tuple[str, ...]) -> tuple[str, ...]:

@@ -197,7 +197,7 @@ def _said(
 
 def _set_aside(kind: str | None, one: Mapping[str, Any], device: str | None) -> Refusal | None:
     """What is withdrawn, test data, an average of many, or no measurement of ours."""
-    if one.get("status") in WITHDRAWN:
+    if field.text(one, "status") in WITHDRAWN:
         return Refusal(reason=Reason.WITHDRAWN, detail="the sender has withdrawn it", device=device)
     labels = [field.text(label, "code") for label in field.pairs(field.inner(one, "meta"), "security")]
     if TEST in labels:
@@ -264,7 +264,7 @@ def _glucose(one: Mapping[str, Any], aside: Sequence[Mapping[str, Any]], about: 
 
 def _beyond(one: Mapping[str, Any], value: Sent) -> Beyond | None:
     """More than 600 and less than 20 are HI and LO: the number is the meter's limit, not the patient's."""
-    comparator = field.inner(one, "valueQuantity").get("comparator")
+    comparator = field.text(field.inner(one, "valueQuantity"), "comparator")
     if comparator in {">", ">="} or value.value is Absent.POSITIVE_INFINITY:
         return Beyond.HI
     if comparator in {"<", "<="} or value.value is Absent.NEGATIVE_INFINITY:

@@ -131,11 +131,12 @@ def claims(**named: str | None) -> dict[str, str]:
     return {name: value for name, value in named.items() if value}
 
 
-OTHER_MEASUREMENTS = frozenset(
-    "weight bodyweight bmi bodyfat spo2 oxygensaturation pulseox pulse heartrate pi temp temperature "
-    "bodytemperature uricacid cholesterol ketone hba1c steps peakflow fev1 pef respiration respiratoryrate "
-    "resistance battery perfusionindex sleepingmatactivity sleepingmatduration".split()
-)
+OTHER_MEASUREMENTS = {
+    "weight", "bodyweight", "bmi", "bodyfat", "spo2", "oxygensaturation", "pulseox", "perfusionindex", "pi",
+    "pulse", "heartrate", "temp", "temperature", "bodytemperature", "uricacid", "cholesterol", "ketone", "hba1c",
+    "steps", "peakflow", "fev1", "pef", "respiration", "respiratoryrate", "resistance", "battery",
+    "sleepingmatactivity", "sleepingmatduration",
+}  # fmt: skip
 
 
 def unsupported(what: Iterable[str], device: str | None = None) -> Refusal:

@@ -100,7 +100,7 @@ def _about(body: Mapping[str, Any], header: Mapping[str, Any]) -> OfReading:
         header, "device_id"
     )
     flags: list[Flag] = []
-    if "self-reported" in {header.get("modality"), provenance.get("modality")}:
+    if "self-reported" in {field.text(header, "modality"), field.text(provenance, "modality")}:
         flags.append(Flag.MANUAL)
     statistic = field.text(body, "descriptive_statistic")
     if statistic is not None:

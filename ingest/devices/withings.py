@@ -92,7 +92,7 @@ def _group(group: Mapping[str, Any], zone: str | None) -> Said:
     others: set[str] = set()
     for measure in field.pairs(group, "measures"):
         kind = measure.get("type")
-        if kind in {DIASTOLIC, SYSTOLIC, PULSE} and isinstance(kind, int):
+        if isinstance(kind, int) and kind in {DIASTOLIC, SYSTOLIC, PULSE}:
             values[kind] = Sent(_scaled(measure), "/min" if kind == PULSE else "mm[Hg]")
         else:
             others.add(OTHERS.get(kind, "") if isinstance(kind, int) else "")
