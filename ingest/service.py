@@ -19,7 +19,7 @@ import contextlib
 import random
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Protocol, TypeVar
 
 import msgspec
@@ -39,7 +39,7 @@ log = structlog.get_logger()
 T = TypeVar("T")
 
 BATCH = 500
-NOTE_EVERY = timedelta(seconds=2)
+NOTE_EVERY_S = 2.0
 LEAST_WAIT_S, MOST_WAIT_S = 0.1, 5.0
 FINISH_WITHIN_S = 5.0  # of the batch in hand, when asked to stop while Kafka or the database is away
 
@@ -139,12 +139,16 @@ class Intake:
         self._registry, self._stream, self._clock, self._meter = registry, stream, clock, meter
         self._recent, self._roll = Recent(), Roll()
         self._encoder = msgspec.json.Encoder()
-        self._noted = clock()
 
     async def serve(self, line: Line) -> None:
-        """Take batches until the line drops."""
-        while True:
-            await self.handle(line, await line.take(BATCH))
+        """Take batches until the line drops, and write presence down beside them."""
+        noting = asyncio.create_task(self._note_now_and_then(), name="ingest.note")
+        try:
+            while True:
+                await self.handle(line, await line.take(BATCH))
+        finally:
+            noting.cancel()
+            await asyncio.gather(noting, return_exceptions=True)
 
     async def handle(self, line: Line, batch: Batch) -> None:
         """The six steps for one batch; nothing but the end of the process keeps it from finishing."""
@@ -170,7 +174,6 @@ class Intake:
         tally.received = len(batch.messages)
         tally.ack_seconds = (self._clock() - now).total_seconds()
         self._meter.batch(tally)
-        await self._note()
 
     async def resync(self, line: Line) -> None:
         """The broker knows nothing of us: whatever it had for us is gone, so ask every gateway for what is unanswered."""
@@ -206,16 +209,19 @@ class Intake:
             ),
         ]
 
-    async def _note(self) -> None:
-        """Write presence down now and then; it is news, not evidence: losing it costs a few seconds of knowing."""
-        now = self._clock()
-        told = self._roll.told()
-        if now - self._noted < NOTE_EVERY or not any(told):
-            return
-        self._noted = now
-        with contextlib.suppress(Away):  # then it is kept, and tried again
-            await self._registry.note(told)
-            self._roll.written(told)
+    async def _note_now_and_then(self) -> None:
+        """Presence is news, not evidence: losing some costs a few seconds of knowing, so it never holds up a reading."""
+        while True:
+            await _pause(None, NOTE_EVERY_S)
+            told = self._roll.told()
+            if any(told):
+                try:
+                    await self._registry.note(told)
+                except Away:
+                    continue  # it is kept, and tried again
+                except Exception as error:  # noqa: BLE001 - whatever is wrong with it, it is only news
+                    _report(error)
+                self._roll.written(told)
 
     async def _patiently(self, ask: Callable[[], Awaitable[T]]) -> T:
         """Ask until the database answers."""

@@ -15,7 +15,7 @@ from ingest.events import Kind, Reading, Refused, TimeConfidence
 from ingest.identity import Device, Gateway
 from ingest.quality import Seen
 from ingest.recent import REACH, Recent
-from ingest.verdict import ECHO, Carrier, News, verdict
+from ingest.verdict import ECHO, Carrier, News, printable, verdict
 
 LATE = timedelta(hours=1)
 LARGEST = 64 * 1024
@@ -109,7 +109,7 @@ def asks(messages: Iterable[Message], now: datetime) -> list[Ask]:
     spans: dict[tuple[str, str], tuple[datetime, datetime]] = {}
     for message in messages:
         for said in message.said:
-            pair = message.gateway_id, said.device or ""
+            pair = message.gateway_id, printable(said.device) or ""
             low, high = claims(said, now)
             old = spans.get(pair)
             spans[pair] = (low, high) if old is None else (min(old[0], low), max(old[1], high))

@@ -55,6 +55,15 @@ def verdict(
     return _measured(said, carrier, device, part)
 
 
+def printable(text: str | None) -> str | None:
+    """The text, unless it holds what neither a person nor a database can read (NUL, half a surrogate pair).
+
+    >>> printable("meter-1"), printable("a\\x00b")
+    ('meter-1', None)
+    """
+    return text if text is not None and text.isprintable() else None
+
+
 def receipt(gateway: Gateway | None, measurement: Measurement, received_at: datetime) -> datetime:
     """When we received it; a gateway that plays recorded days is believed about that, so that days can pass fast."""
     playing = gateway is not None and gateway.playback
@@ -98,7 +107,7 @@ def _measured(said: Measurement, carrier: Carrier, device: Device | None, part: 
         effective_at=instant.at,
         received_at=received_at,
         gateway_time=said.gateway_time,
-        device_time=said.device_time_sent,
+        device_time=printable(said.device_time_sent),
         time_rule=instant.rule,
         time_confidence=instant.confidence,
         utc_offset_minutes=instant.utc_offset_minutes,
@@ -142,7 +151,7 @@ def _refused(said: Said, carrier: Carrier, part: int, *, hop: str, reason: str, 
         caused_by=carried,
         practice_id=carrier.gateway.practice_id if carrier.gateway is not None else None,
         gateway_id=carrier.gateway_id,
-        device_id=said.device,
+        device_id=printable(said.device),
         hop=hop,
         reason=str(reason),
         detail=detail,

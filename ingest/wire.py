@@ -23,7 +23,7 @@ EVERYTHING = "v1/+/#"
 LARGEST = 16 * 1024
 """Checked by the gateway before it publishes; the broker's own limit is four times that."""
 
-Name = Annotated[str, msgspec.Meta(max_length=64)]
+Name = Annotated[str, msgspec.Meta(pattern=r"\A[ -~]{0,64}\Z")]
 
 
 class Heartbeat(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
