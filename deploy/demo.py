@@ -113,7 +113,7 @@ def sign_ins(demo_file: Path) -> list[str]:
     """One line for each person, with the demo's password."""
     password = _password(demo_file)
     width = max(len(person.email) for person in STAFF)
-    return [f"  {p.email:<{width}}  {password}  {p.role}, {PRACTICES[p.practice][0]}" for p in STAFF]
+    return [f"{p.email:<{width}}  {password}  {p.role}, {PRACTICES[p.practice][0]}" for p in STAFF]
 
 
 def _password(demo_file: Path) -> str:

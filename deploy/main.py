@@ -15,6 +15,7 @@ from alerts.stream import Bell
 from ccm_bridge import web as ccm_web
 from ccm_bridge.service import CcmRoom
 from deploy import bus, database, metrics
+from deploy.device_days import device_days
 from deploy.lifecycle import Life, Service, serve_http
 from deploy.pump import Course, Pump, consumer
 from deploy.relay import Relay
@@ -164,11 +165,17 @@ async def web(settings: Settings, opened: AsyncExitStack, life: Life) -> None:
         secure=settings.public_url.startswith("https://"),
     )
     bell = Bell(settings.database_web.reveal())
-    pages = site(desk, [alerts_web.router(desk, bell), ccm_web.router(desk)], static=("alerts", "ccm_bridge"))
+    pages = site(
+        desk,
+        [alerts_web.router(desk, bell), ccm_web.router(desk, days=device_days)],
+        static=("alerts", "ccm_bridge"),
+    )
     async with asyncio.TaskGroup() as group:
         group.create_task(bell.run(life.stopping), name="web.bell")
         life.ready.set()
-        await serve_http(pages, host=settings.host, port=settings.web_port, stopping=life.stopping, name="web")
+        await serve_http(
+            pages, host=settings.host, port=settings.web_port, stopping=life.stopping, name="web"
+        )
 
 
 SERVICES: dict[str, Service] = {

@@ -72,3 +72,16 @@ def fresh_database(stack, template_database):
 def fresh_name():
     """Makes names nobody else uses: topics, groups, gateways."""
     return lambda what: f"{what}-{uuid4().hex[:10]}"
+
+
+@pytest.fixture(scope="session")
+def product():
+    """The whole product, services and all, on servers of its own: for journeys and browsers."""
+    from tests.product import Product
+
+    folder = Path(tempfile.mkdtemp(prefix="lamplight-product-"))
+    folder.chmod(0o755)
+    with undertaker.watched(folder):
+        whole = Product(folder).start()
+        yield whole
+        whole.stop()
