@@ -92,7 +92,9 @@ class Home:
     def furnish(self, *, playback=False):
         """Write the registry."""
         with psycopg.connect(self.fresh.pipeline) as conn:
-            conn.execute("INSERT INTO who.practice VALUES (1, 'Elm Street', 'America/New_York'), (2, 'Oak Hill', 'UTC')")
+            conn.execute(
+                "INSERT INTO who.practice VALUES (1, 'Elm Street', 'America/New_York'), (2, 'Oak Hill', 'UTC')"
+            )
             for who, practice, mrn, zone in (
                 (self.maria, 1, "m", "America/New_York"),
                 (self.nora, 1, "n", "America/New_York"),
@@ -106,9 +108,15 @@ class Home:
                 "INSERT INTO ingest.gateway (gateway_id, practice_id, playback) VALUES (%s, 1, %s), (%s, 2, false)",
                 (self.gateway, playback, self.other_gateway),
             )
-            for device, practice in ((self.meter, 1), (self.cuff, 1), (self.drawer_meter, 1), (self.other_meter, 2)):
+            for device, practice in (
+                (self.meter, 1),
+                (self.cuff, 1),
+                (self.drawer_meter, 1),
+                (self.other_meter, 2),
+            ):
                 conn.execute(
-                    "INSERT INTO ingest.device (device_id, practice_id, family) VALUES (%s, %s, 'canonical')", (device, practice)
+                    "INSERT INTO ingest.device (device_id, practice_id, family) VALUES (%s, %s, 'canonical')",
+                    (device, practice),
                 )
             self.give(conn, self.meter, 1, self.maria)
             self.give(conn, self.cuff, 1, self.maria)
@@ -166,11 +174,21 @@ class Home:
 
     def environment(self, **more):
         """For a service in a process of its own."""
-        return {**self.stack.environment(self.fresh.name), "PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT), **more}
+        return {
+            **self.stack.environment(self.fresh.name),
+            "PATH": os.environ["PATH"],
+            "PYTHONPATH": str(ROOT),
+            **more,
+        }
 
     def process(self, *command, log=None, **environment):
         return subprocess.Popen(
-            [sys.executable, "-m", *command], env=self.environment(**environment), cwd=ROOT, stdout=log, stderr=log, stdin=subprocess.DEVNULL
+            [sys.executable, "-m", *command],
+            env=self.environment(**environment),
+            cwd=ROOT,
+            stdout=log,
+            stderr=log,
+            stdin=subprocess.DEVNULL,
         )
 
     def rows(self, query, *args):
@@ -186,8 +204,12 @@ class Speaker:
         self.acked, self.refused = [], {}
 
     async def say(self, *messages, what="readings"):
-        codes = [await self.line.tell(f"v1/{self.name}/{what}", m if isinstance(m, bytes) else msgspec.json.encode(m)) for m in messages]
-        return codes
+        return [
+            await self.line.tell(
+                f"v1/{self.name}/{what}", m if isinstance(m, bytes) else msgspec.json.encode(m)
+            )
+            for m in messages
+        ]
 
     async def hear(self, count, within_s=20):
         """Wait until so many messages were answered for."""
@@ -221,10 +243,15 @@ async def spoken(stack, of, topic=None):
     """Every event of a type now in Kafka whose gateway is one of `of`."""
     topic = topic or READINGS
     kind = Reading if topic == READINGS else Refused
-    consumer = AIOKafkaConsumer(bootstrap_servers=stack.kafka, enable_auto_commit=False, auto_offset_reset="earliest")
+    consumer = AIOKafkaConsumer(
+        bootstrap_servers=stack.kafka, enable_auto_commit=False, auto_offset_reset="earliest"
+    )
     await consumer.start()
     try:
-        partitions = [TopicPartition(topic, p) for p in consumer.partitions_for_topic(topic) or await _partitions(consumer, topic)]
+        partitions = [
+            TopicPartition(topic, p)
+            for p in consumer.partitions_for_topic(topic) or await _partitions(consumer, topic)
+        ]
         consumer.assign(partitions)
         ends = await consumer.end_offsets(partitions)
         await consumer.seek_to_beginning(*partitions)

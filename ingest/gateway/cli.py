@@ -25,7 +25,7 @@ Keep = Annotated[Path, typer.Option("--outbox", help="file in which readings wai
 
 
 @app.command()
-def play(  # noqa: PLR0917 - a command line's options have names, not places
+def play(
     gateway_id: Id,
     outbox: Keep,
     broker: Broker,
@@ -78,7 +78,7 @@ def play(  # noqa: PLR0917 - a command line's options have names, not places
 
 
 @app.command()
-def run(gateway_id: Id, outbox: Keep, broker: Broker, ca: Ca, cert: Cert, key: Key) -> None:  # noqa: PLR0917 - as above
+def run(gateway_id: Id, outbox: Keep, broker: Broker, ca: Ca, cert: Cert, key: Key) -> None:
     """Send readings from standard input, one canonical JSON object a line; ends when all are acknowledged."""
 
     async def feed() -> None:

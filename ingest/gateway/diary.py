@@ -65,12 +65,14 @@ def _fingersticks(lines: Iterable[str]) -> Iterator[Entry]:
         date, time, code, value = (*line.rstrip("\r\n").split("\t"), "", "", "", "")[:4]
         at = _moment(date, time)
         kind = int(code) if code.isdecimal() else None
-        if at is not None and kind in OTHER_ENTRIES and value.isdecimal():
-            continue
-        fields: dict[str, Any] = {"kind": "glucose", "unit": "mg/dL", "glucose": _glucose(value)}
+        if kind in OTHER_ENTRIES and value.isdecimal():
+            continue  # whatever its time: a dose of 16 units must never pass for a glucose of 16
+        fields: dict[str, Any] = {"kind": "glucose", "unit": "mg/dL"}
         if kind in CONTEXTS:
-            fields["context"] = CONTEXTS[kind]
-        said_at = f"{_iso(date)}T{time}" if date or time else None
+            fields |= {"glucose": _glucose(value), "context": CONTEXTS[kind]}
+        else:
+            fields["glucose"] = f"{code} {value}".strip()  # text, so that ingest refuses it
+        said_at = at.isoformat(timespec="minutes") if at is not None else _as_written(date, time)
         wall = at or wall
         if wall is None:
             waiting.append((number, line, said_at, fields))
@@ -104,10 +106,15 @@ def _moment(date: str, time: str) -> datetime | None:
         return None
 
 
-def _iso(date: str) -> str:
-    """MM-DD-YYYY as YYYY-MM-DD; anything else as it is."""
+def _as_written(date: str, time: str) -> str | None:
+    """A time that is none, with its date in our order where it has one.
+
+    >>> _as_written("04-09-1991", "56:35")
+    '1991-04-09T56:35'
+    """
     found = re.fullmatch(r"(\d{2})-(\d{2})-(\d{4})", date)
-    return f"{found[3]}-{found[1]}-{found[2]}" if found else date
+    day = f"{found[3]}-{found[1]}-{found[2]}" if found else date
+    return f"{day}T{time}" if day or time else None
 
 
 def _glucose(value: str) -> float | str:

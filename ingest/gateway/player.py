@@ -43,7 +43,8 @@ class Start(msgspec.Struct, frozen=True):
         >>> start.clock(noon + 2 * DAY) == noon + 2 * DAY
         True
         """
-        return min(real, self.live_from + (real - self.began) * (DAY.total_seconds() / self.seconds_per_day))
+        passed = (real - self.began) * (DAY.total_seconds() / self.seconds_per_day)
+        return real if passed >= real - self.live_from else self.live_from + passed
 
     def due(self, simulated: datetime) -> datetime:
         """The real time at which the simulated clock shows this."""

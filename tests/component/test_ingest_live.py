@@ -134,11 +134,26 @@ async def test_presence_is_written_in_batches_and_the_last_will_says_offline(hom
         for _ in range(40):
             gateway.line.tell(wire.heartbeat(home.gateway), wire.msgspec.json.encode(beat), qos=0)
         await gateway.say(wire.Status(online=True, agent="1.2"), what="status")
-        await _eventually(lambda: home.rows("SELECT online, outbox_depth, agent FROM ingest.gateway WHERE gateway_id = %s", home.gateway) == [(True, 3, "1.2")])
-        (error,) = home.rows("SELECT extract(epoch FROM clock_error) FROM ingest.gateway WHERE gateway_id = %s", home.gateway)[0]
+        await _eventually(
+            lambda: (
+                home.rows(
+                    "SELECT online, outbox_depth, agent FROM ingest.gateway WHERE gateway_id = %s",
+                    home.gateway,
+                )
+                == [(True, 3, "1.2")]
+            )
+        )
+        (error,) = home.rows(
+            "SELECT extract(epoch FROM clock_error) FROM ingest.gateway WHERE gateway_id = %s", home.gateway
+        )[0]
         assert 950 < error < 975
         await gateway.say(b'{"online":false}', what="status")
-        await _eventually(lambda: home.rows("SELECT online FROM ingest.gateway WHERE gateway_id = %s", home.gateway) == [(False,)])
+        await _eventually(
+            lambda: (
+                home.rows("SELECT online FROM ingest.gateway WHERE gateway_id = %s", home.gateway)
+                == [(False,)]
+            )
+        )
     assert meter.tally.received >= 42
 
 

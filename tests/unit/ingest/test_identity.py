@@ -58,7 +58,7 @@ def test_a_wall_clock_is_read_on_the_clock_of_who_had_the_device():
     handed_over = datetime(2026, 3, 1, 5, 0, tzinfo=UTC)  # midnight in New York
     early = Assignment(MARIA, NOON - 30 * DAY, handed_over, "America/New_York")
     late = Assignment(NORA, handed_over, None, "Pacific/Honolulu")
-    found = owner(GATEWAY, Device(1, [early, late], True), at(datetime(2026, 2, 28, 18, 30)))
+    found = owner(GATEWAY, Device(1, [early, late], True), at(datetime.fromisoformat("2026-02-28T18:30")))
     assert isinstance(found, Owner)
     assert found.patient_id == MARIA or found.instant.at >= handed_over
 
