@@ -4,8 +4,9 @@ import re
 from datetime import UTC, datetime, timedelta, timezone
 
 ISO = re.compile(
-    r"(\d{4})-(\d{2})-(\d{2})[T ](\d{2}):(\d{2})(?::(\d{2})(?:[.,](\d{1,9}))?)?\s*"
-    r"(Z|z|[+-]\d{2}:?\d{2}|[+-]\d{2})?"
+    r"(\d{4}-\d{2}-\d{2})[Tt ](\d{2}:\d{2})(?::(\d{2})(?:[.,](\d{1,9}))?)?\s*"
+    r"(Z|z|[+-]\d{2}:?\d{2}|[+-]\d{2})?",
+    re.ASCII,
 )
 QUARTER = 15  # every offset in use today is a multiple of a quarter of an hour
 WESTERNMOST, EASTERNMOST = -12 * 60, 14 * 60
@@ -40,17 +41,14 @@ def instant(wall: datetime | None, offset: int | None) -> datetime | None:
 
 def parse_with_offset(text: str) -> tuple[datetime | None, int | None]:
     """The naive digits and the written offset in minutes (None where none is written)."""
+    if len(text) == 19 and text[10] == "T" and text[7] == "-":  # noqa: PLR2004  the commonest: 2026-03-02T07:41:09
+        return _wall(text), None
     found = ISO.fullmatch(text.strip()) if len(text) <= 40 else None  # noqa: PLR2004  longest form is 35
     if found is None:
         return None, None
-    year, month, day, hour, minute, second, fraction, zone = found.groups()
-    try:
-        wall = datetime(  # noqa: DTZ001  a wall clock without a zone is what the device has
-            int(year), int(month), int(day), int(hour), int(minute), int(second or 0), _micro(fraction)
-        )
-    except ValueError:
-        return None, None
-    if zone is None:
+    day, time, second, fraction, zone = found.groups()
+    wall = _wall(f"{day}T{time}:{second or '00'}.{(fraction or '0')[:6].ljust(6, '0')}")
+    if wall is None or zone is None:
         return wall, None
     if zone in {"Z", "z"}:
         return wall, 0
@@ -59,8 +57,11 @@ def parse_with_offset(text: str) -> tuple[datetime | None, int | None]:
     return wall, -minutes if zone[0] == "-" else minutes
 
 
-def _micro(fraction: str | None) -> int:
-    return int((fraction or "0")[:6].ljust(6, "0"))
+def _wall(text: str) -> datetime | None:
+    try:
+        return datetime.fromisoformat(text)
+    except ValueError:
+        return None
 
 
 def from_epoch(seconds: float) -> datetime | None:

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Mapping
 from datetime import datetime
-from typing import Literal, TypedDict, Unpack
+from typing import TypedDict, Unpack
 from uuid import UUID
 
 from ingest.devices import units
@@ -24,7 +24,7 @@ from ingest.events import Beyond, Kind
 MOST_PRESSURE = 400.0  # mm[Hg]: above what any cuff inflates to; 2047 is a NaN someone read as a number
 MOST_PULSE = 400.0  # /min
 MOST_GLUCOSE = 2000.0  # mg/dL: meters stop at 600, the highest survivor on record is near 2650 in hospital
-DECIMAL = re.compile(r"\s*[+-]?\d{1,15}(?:\.\d{1,15})?\s*")
+DECIMAL = re.compile(r"\s*[+-]?\d{1,15}(?:\.\d{1,15})?\s*", re.ASCII)
 
 
 class About(TypedDict, total=False):
@@ -83,38 +83,43 @@ def blood_pressure(
     3. An impossible mean or pulse is dropped with its reason and the pressures stay: a crisis is not
        lost to a damaged pulse.
     """
-    sent: dict[str, Sent] = {}
+    sent = dict(about.get("sent", ()))
     absent: dict[str, Absent] = {}
-    values: dict[str, float | None] = {}
-    for name, said in (("systolic", systolic), ("diastolic", diastolic), ("map", mean), ("pulse", pulse)):
+    found: list[float | None] = []
+    for name, said, table, most, main in (
+        ("systolic", systolic, units.PRESSURE, MOST_PRESSURE, True),
+        ("diastolic", diastolic, units.PRESSURE, MOST_PRESSURE, True),
+        ("map", mean, units.PRESSURE, MOST_PRESSURE, False),
+        ("pulse", pulse, units.RATE, MOST_PULSE, False),
+    ):
         if said is None:
-            values[name] = None
+            found.append(None)
             continue
         sent[name] = said
-        most, scale = (MOST_PULSE, 1.0) if name == "pulse" else (
-            MOST_PRESSURE, units.factor(units.PRESSURE, said.unit)
-        )  # fmt: skip
-        if scale is None:
-            return _refusal(Reason.UNKNOWN_UNIT, f"{name} has a unit of pressure we do not know", about)
-        value, why = _canonical(said, scale, most)
-        if why is Reason.WRONG_TYPE:
-            return _refusal(Reason.WRONG_TYPE, f"{name} is not a number", about)
-        if why is Absent.IMPOSSIBLE and name in {"systolic", "diastolic"}:
+        amount = _amount(said, table, most)
+        if isinstance(amount, float):
+            found.append(amount)
+            continue
+        if isinstance(amount, Reason):
+            if main or amount is Reason.UNKNOWN_UNIT:
+                return _refusal(amount, f"{name} {COMPLAINTS[amount]}", about)
+            amount = Absent.NOT_A_NUMBER
+        if main and amount is Absent.IMPOSSIBLE:
             return _refusal(Reason.IMPOSSIBLE_VALUE, f"{name} is a number no cuff can show", about)
-        values[name] = value
-        if why is not None:
-            absent[name] = why
-    flags = about.get("flags", ())
-    upper, lower = values["systolic"], values["diastolic"]
-    about["sent"] = {**about.get("sent", {}), **sent}
-    about["absent"] = {**about.get("absent", {}), **absent}
-    if upper is None and lower is None and values["pulse"] is None:
-        return _no_reading(Kind.BLOOD_PRESSURE, about)
-    if upper is None and lower is None:
-        about["flags"] = (*flags, Flag.PULSE_ONLY)
-    elif upper is None or lower is None:
-        about["flags"] = (*flags, Flag.INCOMPLETE)
-    return Measurement(kind=Kind.BLOOD_PRESSURE, **values, **about)  # type: ignore[arg-type]
+        found.append(None)
+        absent[name] = amount
+    upper, lower, middle, rate = found
+    about["sent"] = sent
+    if absent:
+        about["absent"] = {**about.get("absent", {}), **absent}
+    if upper is None or lower is None:
+        if upper is lower is rate is None:
+            return _no_reading(Kind.BLOOD_PRESSURE, about)
+        flag = Flag.PULSE_ONLY if upper is lower else Flag.INCOMPLETE
+        about["flags"] = (*about.get("flags", ()), flag)
+    return Measurement(
+        kind=Kind.BLOOD_PRESSURE, systolic=upper, diastolic=lower, map=middle, pulse=rate, **about
+    )
 
 
 def glucose(value: Sent, *, beyond: Beyond | None = None, **about: Unpack[OfReading]) -> Said:
@@ -126,16 +131,13 @@ def glucose(value: Sent, *, beyond: Beyond | None = None, **about: Unpack[OfRead
         why = Absent.ABOVE_RANGE if beyond is Beyond.HI else Absent.BELOW_RANGE
         about["absent"] = {**about.get("absent", {}), "glucose": why}
         return Measurement(kind=Kind.GLUCOSE, beyond=beyond, **about)
-    scale = units.factor(units.GLUCOSE, value.unit)
-    if scale is None:
-        return _refusal(Reason.UNKNOWN_UNIT, "glucose has a unit we do not know", about)
-    amount, missing = _canonical(value, scale, MOST_GLUCOSE)
-    if missing is Reason.WRONG_TYPE:
-        return _refusal(Reason.WRONG_TYPE, "glucose is not a number", about)
-    if missing is Absent.IMPOSSIBLE:
+    amount = _amount(value, units.GLUCOSE, MOST_GLUCOSE)
+    if isinstance(amount, Reason):
+        return _refusal(amount, f"glucose {COMPLAINTS[amount]}", about)
+    if amount is Absent.IMPOSSIBLE:
         return _refusal(Reason.IMPOSSIBLE_VALUE, "glucose is a number no meter can show", about)
-    if missing is not None:
-        about["absent"] = {**about.get("absent", {}), "glucose": missing}
+    if isinstance(amount, Absent):
+        about["absent"] = {**about.get("absent", {}), "glucose": amount}
         return _no_reading(Kind.GLUCOSE, about)
     return Measurement(kind=Kind.GLUCOSE, glucose=amount, **about)
 
@@ -173,20 +175,25 @@ HARDWARE = re.compile(r"[0-9A-Fa-f]{12}")
 WORDS_FOR_NOTHING = {"", "-", "--", "---", "n/a", "na", "nan", "null", "none", "err", "error"}
 
 
-def _canonical(
-    said: Sent, scale: float, most: float
-) -> tuple[float | None, Absent | Literal[Reason.WRONG_TYPE] | None]:
-    """The number in our unit, or why there is none."""
-    amount = number(said.value)
+COMPLAINTS = {Reason.WRONG_TYPE: "is not a number", Reason.UNKNOWN_UNIT: "has a unit we do not know"}
+
+
+def _amount(said: Sent, table: dict[str, float], most: float) -> float | Absent | Reason:
+    """The number in our unit, why it is absent, or why it cannot be read."""
+    scale = 1.0 if said.unit is None else units.factor(table, said.unit)
+    if scale is None:
+        return Reason.UNKNOWN_UNIT
+    value = said.value
+    amount = value if type(value) is float else number(value)
     if amount is None:
-        return None, _why_no_number(said.value)
+        return _why_no_number(value)
     if amount == 0:
-        return None, Absent.ZERO
+        return Absent.ZERO
     amount = round(amount * scale, units.PLACES)
-    return (amount, None) if 0 < amount <= most else (None, Absent.IMPOSSIBLE)
+    return amount if 0 < amount <= most else Absent.IMPOSSIBLE
 
 
-def _why_no_number(value: object) -> Absent | Literal[Reason.WRONG_TYPE]:
+def _why_no_number(value: object) -> Absent | Reason:
     if value is None:
         return Absent.EMPTY
     if isinstance(value, Absent):
