@@ -1,6 +1,6 @@
 # What one can do here. Everything lives under .venv and .lamplight; neither is committed.
 .DEFAULT_GOAL := help
-.PHONY: help up down reset status test check bench evaluate faults lock
+.PHONY: help up down reset status test check bench evaluate faults fuzz lock
 SHELL := bash
 
 READY := .venv/.ready
@@ -42,6 +42,9 @@ evaluate: $(READY) ## how well the scorer does on real series
 faults: $(READY) ## kill, freeze and cut while it works
 	@$(LAMPLIGHT) install
 	$(PYTEST) -m fault tests/faults $(ARGS)
+
+fuzz: $(READY) ## coverage-guided fuzzing of every decoder; SECONDS_OF_FUZZ=60
+	.venv/bin/python -m tests.contract.fuzz_decoders --seconds $(or $(SECONDS_OF_FUZZ),60)
 
 lock: $(READY) ## renew requirements.lock from pyproject.toml
 	.venv/bin/uv pip compile --quiet --universal --upgrade --generate-hashes --no-emit-index-url --no-annotate --no-header --python-version 3.11 --all-extras pyproject.toml -o requirements.lock

@@ -17,7 +17,7 @@ def ingest() -> None:
 
 
 @app.command()
-def decode(  # noqa: PLR0917  one parameter for each thing a caller may say
+def decode(
     source: Annotated[
         str | None, typer.Argument(metavar="[FILE]", help="A file with the payload, or - for standard input.")
     ] = None,

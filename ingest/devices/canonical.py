@@ -68,6 +68,7 @@ from ingest.devices.vitals import OfReading, blood_pressure, device_name, event_
 from ingest.events import Beyond
 
 LARGEST = 16 * 1024
+BYTE_ORDER_MARK = b"\xef\xbb\xbf"  # some editors put one in front; it means nothing
 NAME = re.compile(r"[!-~]{1,64}")
 KNOWN_FLAGS = {flag.value: flag for flag in Flag}
 FRAMES = {
@@ -133,6 +134,7 @@ def decode(raw: bytes) -> Answer:
     """
     if len(raw) > LARGEST:
         return refuse(Reason.TOO_LARGE, f"the message is longer than {LARGEST} bytes")
+    raw = raw.removeprefix(BYTE_ORDER_MARK)
     try:
         message = DECODER.decode(raw)
     except (msgspec.MsgspecError, ValueError, RecursionError) as no:

@@ -126,6 +126,11 @@ def test_the_envelopes_clock_offset_and_history_reach_a_framed_reading():
     assert (said.utc_offset_minutes, said.history, said.flags) == (-300, True, ("playback",))
 
 
+def test_a_byte_order_mark_in_front_of_a_message_means_nothing():
+    (said,) = devices.decode("canonical", b'\xef\xbb\xbf{"device":"cuff-7","kind":"bp","systolic":152}')
+    assert said.systolic == 152
+
+
 def test_control_solution_in_a_frame_stays_an_event():
     message = {
         "device": "meter-3",
