@@ -22,6 +22,7 @@ from deploy.relay import Relay
 from deploy.settings import Settings
 from deploy.web.frame import Desk, Link
 from deploy.web.site import site
+from ingest import web as ingest_web
 from ingest import wire
 from ingest.archive import ReadingArchive, RefusalArchive
 from ingest.events import READINGS, REFUSED, Reading, Refused
@@ -145,11 +146,13 @@ async def ccm(settings: Settings, opened: AsyncExitStack, life: Life) -> None:
     )
 
 
+ROOMS_WITH_PAGES = ("ingest", "alerts", "ccm_bridge")
 EVERYBODY = frozenset({"nurse", "coordinator", "physician", "admin", "auditor"})
 LINKS = (
     Link(label="Queue", url="/queue", roles=EVERYBODY),
     Link(label="Tasks", url="/tasks", roles=EVERYBODY - {"auditor"}),
     Link(label="Month", url="/month", roles=EVERYBODY),
+    Link(label="Devices", url="/devices", roles=EVERYBODY - {"auditor"}),
 )
 
 
@@ -160,15 +163,15 @@ async def web(settings: Settings, opened: AsyncExitStack, life: Life) -> None:
     desk = Desk(
         pool=pool,
         clock=utc_now,
-        rooms=("alerts", "ccm_bridge"),
+        rooms=ROOMS_WITH_PAGES,
         links=LINKS,
         secure=settings.public_url.startswith("https://"),
     )
     bell = Bell(settings.database_web.reveal())
     pages = site(
         desk,
-        [alerts_web.router(desk, bell), ccm_web.router(desk, days=device_days)],
-        static=("alerts", "ccm_bridge"),
+        [alerts_web.router(desk, bell), ccm_web.router(desk, days=device_days), ingest_web.router(desk)],
+        static=ROOMS_WITH_PAGES,
     )
     async with asyncio.TaskGroup() as group:
         group.create_task(bell.run(life.stopping), name="web.bell")
