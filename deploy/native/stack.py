@@ -20,8 +20,10 @@ A server that somebody else runs (`given` holds its settings) is used and never 
 
 import asyncio
 import signal
+import tempfile
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
@@ -35,8 +37,8 @@ from deploy.native.kafka_node import KafkaNode
 from deploy.native.mosquitto import Mosquitto
 from deploy.native.ports import Ports
 from deploy.native.postgres import DATABASE, Postgres
-from deploy.native.processes import Processes
-from deploy.native.progress import Say, quiet
+from deploy.native.processes import NotReadyError, Processes
+from deploy.native.progress import Say, quiet, ticking
 
 ROOT = Path(__file__).resolve().parents[2]
 FOLDER = ROOT / ".lamplight"
@@ -109,6 +111,8 @@ class Stack:
                 mosquitto=mosquitto.NAME in mine,
                 kafka=kafka_node.NAME in mine,
             )
+            if self._found.java and self._found.kafka:
+                rehearse_kafka(self._found.java, self._found.kafka, self._say)
         return self._found
 
     def start(self) -> Self:
@@ -299,6 +303,27 @@ _PORTS = {
     mosquitto.NAME: ("mqtt",),
     kafka_node.NAME: ("kafka", "kafka_controller"),
 }
+
+
+def rehearse_kafka(java: Path, jars: Path, say: Say) -> None:
+    """Once per download, make Kafka's quick start; whether or not it succeeds it is not tried again."""
+    done = jars / "rehearsed"
+    if done.exists():
+        return
+    with (
+        tempfile.TemporaryDirectory(prefix="rehearsal-", dir=jars) as name,
+        ticking(say, "rehearsing Kafka's start, once, so that the next ones are quick"),
+        suppress(NotReadyError, RuntimeError),
+    ):
+        folder = Path(name)
+        ports, processes = Ports(folder, {}), Processes(folder)
+        port, controller = ports.choose("kafka"), ports.choose("kafka_controller")
+        node = KafkaNode(folder, java=java, jars=jars, port=port, controller=controller, processes=processes)
+        try:
+            node.rehearse(quiet)
+        finally:
+            processes.kill(kafka_node.NAME)
+    done.touch()
 
 
 def credential_settings(credential: Credential) -> dict[str, str]:
