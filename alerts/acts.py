@@ -272,7 +272,7 @@ def _held(act: Act, episode: Episode) -> str:
     return f"{episode.owner_name} has this{until}. Nothing was changed."
 
 
-def _each(  # noqa: PLR0917 - the one place every act goes through
+def _each(
     act: Act,
     episodes: Iterable[Episode],
     move: Move,

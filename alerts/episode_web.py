@@ -34,6 +34,7 @@ from alerts.worklist import age, time_left
 from risk.events import Tier
 
 SHOWN_DAYS: Final = 60
+EVIDENCE_FIRST: Final = 5
 
 
 async def found(conn: AsyncConnection, desk: Desk, request: Request, episode_id: UUID) -> Episode:
@@ -56,6 +57,7 @@ async def page(
     points = _points(readings, facts.quantity)
     patient = (await desk.patients(conn, [episode.patient_id]))[episode.patient_id]
     story = await screen_store.story(conn, episode.episode_id)
+    evidence = await screen_store.evidence(conn, episode.episode_id)
     open_ones = (await screen_store.open_episodes(conn, [episode.patient_id])).get(episode.patient_id, [])
     undoable = await screen_store.undoable(conn, who.staff_id, since=midnight(who, now))
     works = who.role in WORKS[episode.queue]
@@ -78,7 +80,8 @@ async def page(
         "sketch": sketch(points, width=720, height=220, unit=UNITS[facts.quantity], margin=10)
         if facts.quantity
         else None,
-        "evidence": await screen_store.evidence(conn, episode.episode_id),
+        "evidence": evidence[:EVIDENCE_FIRST],
+        "evidence_more": evidence[EVIDENCE_FIRST:],
         "story": story[::-1],
         "comments": await screen_store.comments(conn, episode.episode_id),
         "others": [e for e in worst_first(open_ones) if e.episode_id != episode.episode_id],
@@ -92,6 +95,7 @@ async def page(
         "about": about,
         "clock": act.clock,
         "spoken": spoken,
+        "number": number_text,
         "value_of": value_text,
         "comment_id": uuid4(),
     }
@@ -117,6 +121,18 @@ def may(episode: Episode, *, mine: bool, works: bool, provider: bool) -> dict[st
         "task": state is not State.CLOSED and not episode.needs_task,
         "close": state is State.HANDLED,
     }
+
+
+def number_text(value: float) -> str:
+    """A number with as many digits as mean something.
+
+    >>> number_text(186.0), number_text(130.44), number_text(2443.88), number_text(4.484)
+    ('186', '130.4', '2444', '4.5')
+    """
+    return f"{value:.0f}" if value >= SPOKEN_WHOLE or value == int(value) else f"{value:.1f}"
+
+
+SPOKEN_WHOLE: Final = 1000
 
 
 def why_text(code: str) -> str:
@@ -147,7 +163,7 @@ def _points(readings: Sequence[Reading], quantity: str | None) -> list[Point]:
     return points
 
 
-async def timeline(conn: AsyncConnection, episode: Episode, *, now: datetime) -> dict[str, Any]:
+async def timeline(conn: AsyncConnection, episode: Episode, *, zone: str, now: datetime) -> dict[str, Any]:
     """The columns that the chart draws. Instants are epoch seconds; gaps are null."""
     facts = about(episode.concern)
     readings = await _series(conn, episode, now)
@@ -157,6 +173,7 @@ async def timeline(conn: AsyncConnection, episode: Episode, *, now: datetime) ->
     bands = [reading.bands.get(quantity or "") for reading in readings]
     return {
         "label": facts.label,
+        "zone": zone,
         "quantity": quantity,
         "unit": spoken(UNITS[quantity]) if quantity else "",
         "at": [round(reading.effective_at.timestamp()) for reading in readings],

@@ -160,9 +160,9 @@ def next_step(episode: Episode, role: str, *, mine: bool) -> str:
         case State.CLAIMED:
             return "Settle it" if mine else "Wait for your colleague"
         case State.HANDLED | State.SNOOZED:
-            return "Nothing"
+            return "Resting"
         case _:
-            return ""
+            return "Closed"
 
 
 def stands(episode: Episode, *, mine: bool, until: str) -> str:

@@ -59,7 +59,8 @@ def _seen(routes: APIRouter, pages: Pages, bell: Doorbell) -> None:
     async def timeline(request: Request, episode_id: UUID) -> JSONResponse:
         async with pages.desk.transaction(request) as conn:
             episode = await episode_web.found(conn, pages.desk, request, episode_id)
-            return JSONResponse(await episode_web.timeline(conn, episode, now=pages.desk.now()))
+            zone, now = pages.desk.who(request).zone, pages.desk.now()
+            return JSONResponse(await episode_web.timeline(conn, episode, zone=zone, now=now))
 
 
 def _done_to_patients(routes: APIRouter, pages: Pages) -> None:
@@ -112,7 +113,7 @@ def _done_to_episodes(routes: APIRouter, pages: Pages) -> None:
         )
 
     @routes.post("/episode/{episode_id}/settle")
-    async def settle(  # noqa: PLR0917 - one parameter per field of the form
+    async def settle(
         request: Request,
         episode_id: UUID,
         seen: Number,
@@ -132,7 +133,7 @@ def _done_to_episodes(routes: APIRouter, pages: Pages) -> None:
         )
 
     @routes.post("/episode/{episode_id}/snooze")
-    async def snooze(  # noqa: PLR0917 - one parameter per field of the form
+    async def snooze(
         request: Request,
         episode_id: UUID,
         seen: Number,

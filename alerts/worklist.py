@@ -14,8 +14,9 @@ from alerts.events import Severity
 class Section(StrEnum):
     """Where a row stands. Position says how urgent it is before any colour does."""
 
-    NOW = "Now"  # critical, or later than promised
-    NEXT = "Next"
+    YOURS = "In your hands"
+    NOW = "Now"  # critical, or high and later than promised
+    NEXT = "Next"  # high, or a watch later than promised
     LATER = "When you can"
     IN_PROGRESS = "In progress"
     RESTING = "Resting"
@@ -46,8 +47,8 @@ class Place(NamedTuple):
     due_at: datetime
     mine: bool
 
-    def key(self) -> tuple[int, bool, int, datetime, UUID]:
-        return _ORDER[self.section], not self.mine, -RANK[self.severity], self.due_at, self.patient_id
+    def key(self) -> tuple[int, int, datetime, UUID]:
+        return _ORDER[self.section], -RANK[self.severity], self.due_at, self.patient_id
 
 
 class Viewer(NamedTuple):
@@ -70,11 +71,10 @@ def _place(found: list[Brief], viewer: Viewer, *, now: datetime) -> Place:
     held = [b for b in found if b.state in (State.CLAIMED, State.ESCALATED)]
     worst = min(calls or held or found, key=lambda b: (-RANK[b.severity], b.due_at, b.episode_id))
     if not calls:
-        section = Section.IN_PROGRESS if held else Section.RESTING
-    elif worst.severity is Severity.CRITICAL or any(b.due_at <= now for b in calls):
-        section = Section.NOW
+        mine = any(b.owner == viewer.staff_id for b in held)
+        section = Section.YOURS if mine else Section.IN_PROGRESS if held else Section.RESTING
     else:
-        section = Section.NEXT if worst.severity is Severity.HIGH else Section.LATER
+        section = min((_urgency(b, now=now) for b in calls), key=_ORDER.__getitem__)
     return Place(
         section=section,
         patient_id=worst.patient_id,
@@ -83,6 +83,14 @@ def _place(found: list[Brief], viewer: Viewer, *, now: datetime) -> Place:
         due_at=min(b.due_at for b in (calls or [worst])),
         mine=any(b.owner == viewer.staff_id for b in found),
     )
+
+
+def _urgency(brief: Brief, *, now: datetime) -> Section:
+    """Being late moves it up by one, so that what is forgotten rises and a late watch does not drown a critical."""
+    section = {Severity.CRITICAL: Section.NOW, Severity.HIGH: Section.NEXT}.get(brief.severity, Section.LATER)
+    if brief.due_at > now or section is Section.NOW:
+        return section
+    return Section.NOW if section is Section.NEXT else Section.NEXT
 
 
 def _calls(brief: Brief, viewer: Viewer, *, now: datetime) -> bool:

@@ -73,16 +73,18 @@
   function draw(told) {
     const columns = [told.at, told.high, told.low, told.value];
     const series = [
-      { label: "Measured", value: (u, at, s, n) => dash(at && new Date(at * 1000).toLocaleString([], { dateStyle: "medium", timeStyle: "short" })) },
-      { label: "Usual, upper", stroke: "transparent", points: { show: false }, spanGaps: true, value: (u, v) => dash(v && v.toFixed(0)) },
+      { label: "Measured", value: (u, at, s, n) => dash(at && new Date(at * 1000).toLocaleString([], { dateStyle: "medium", timeStyle: "short", timeZone: told.zone })) },
+      { label: "Usual", stroke: "transparent", points: { show: false }, spanGaps: true, value: (u, v, s, n) => (v == null ? "–" : `${told.low[n].toFixed(0)}–${v.toFixed(0)}`) },
       { label: "lower", stroke: "transparent", points: { show: false }, spanGaps: true, value: (u, v) => dash(v && v.toFixed(0)) },
-      { label: told.quantity, stroke: "#5b6b75", width: 1.5, points: { show: false }, spanGaps: true, value: (u, v, s, n) => (v === null ? "–" : `${v.toFixed(0)} ${told.unit}${told.quality[n] ? ` (${told.quality[n]})` : ""}`) },
+      { label: told.quantity[0].toUpperCase() + told.quantity.slice(1), stroke: "#5b6b75", width: 1.5, points: { show: false }, spanGaps: true, value: (u, v, s, n) => (v === null ? "–" : `${v.toFixed(0)} ${told.unit}${told.quality[n] ? ` (${told.quality[n]})` : ""}`) },
     ];
     if (told.second) {
       columns.push(told.second);
-      series.push({ label: "diastolic", stroke: "#9aa7ae", width: 1, points: { show: false }, spanGaps: true, value: (u, v) => dash(v && v.toFixed(0)) });
+      series.push({ label: "Diastolic", stroke: "#9aa7ae", width: 1, points: { show: false }, spanGaps: true, value: (u, v) => dash(v && v.toFixed(0)) });
     }
     const last = told.at[told.at.length - 1];
+    const tzDate = (at) => uPlot.tzDate(new Date(at * 1000), told.zone); // civil time of the practice, not of this browser
+    const wide = (u, from, to) => [from, to + (to - from) * 0.02 + 3600];
     figure.replaceChildren();
     const plot = new uPlot(
       {
@@ -90,7 +92,8 @@
         height: 300,
         series,
         bands: [{ series: [1, 2], fill: colour("--accent-tint") }],
-        scales: { x: { range: (u, from, to) => [from, to + (to - from) * 0.02 + 3600] }, y: { range: (u, from, to) => uPlot.rangeNum(Math.min(from, ...told.limits), Math.max(to, ...told.limits), 0.08, true) } },
+        tzDate,
+        scales: { x: { range: wide }, y: { range: (u, from, to) => uPlot.rangeNum(Math.min(from, ...told.limits), Math.max(to, ...told.limits), 0.08, true) } },
         axes: [axis, { ...axis, label: told.unit, labelSize: 18, size: 48 }],
         cursor: { drag: { x: true, y: false }, points: { show: false } },
         plugins: [overlays(told)],
@@ -108,11 +111,13 @@
           width: figure.clientWidth,
           height: 90,
           series: [{}, { label: "Drift", stroke: colour("--accent"), width: 1.5, fill: colour("--accent-tint"), points: { show: false }, spanGaps: true }],
-          axes: [{ ...axis, show: false }, { ...axis, label: "drift", labelSize: 18, size: 48 }],
+          tzDate,
+          scales: { x: { range: wide }, y: { distr: 3 } },
+          axes: [{ ...axis, show: false }, { ...axis, label: "drift", labelSize: 18, size: 48, values: (u, ticks) => ticks.map((v) => (Math.log10(v) % 1 === 0 ? v.toLocaleString() : "")) }],
           legend: { show: false },
           cursor: { show: false },
         },
-        [told.at, told.drift],
+        [told.at, told.drift.map((v) => (v > 0 ? v : null))],
         figure,
       );
       drift.setScale("x", { min: from, max: last });

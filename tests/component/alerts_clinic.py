@@ -1,10 +1,12 @@
 """Two practices on the real database: Ana and Ben are nurses of the first, Chris works at the other and must see nothing."""
 
+import asyncio
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
 from uuid import UUID, uuid4
 
+import httpx
 import msgspec
 import psycopg
 
@@ -12,8 +14,15 @@ from alerts.acts import Act, Person
 from alerts.events import EpisodeMoved
 from alerts.policy import DEFAULT
 from alerts.service import AlertsRoom
+from alerts.stream import Bell
+from alerts.web import router
+from deploy import database
+from deploy.settings import Secret
+from deploy.web import session
+from deploy.web.frame import Desk
+from deploy.web.site import site
 from risk.events import Scored
-from tests.unit.alerts.ward import DAY, a_score
+from tests.unit.alerts.ward import a_score, when
 
 ZONE = "America/New_York"
 ZERO = datetime(2026, 1, 5, 9, 0, tzinfo=UTC)
@@ -96,4 +105,56 @@ async def a_clinic(database) -> Clinic:
     return clinic
 
 
-__all__ = ["DAY", "PATIENTS", "STAFF", "ZERO", "Clinic", "a_clinic"]
+# The site in front of it --------------------------------------------------------------------------------------------
+
+HERE = "http://testserver"
+
+
+class Hands:
+    """One signed-in person's browser, without JavaScript unless `htmx` is asked for."""
+
+    def __init__(self, client, csrf):
+        self.client, self.csrf = client, csrf
+
+    async def get(self, url, **headers):
+        return await self.client.get(url, headers=headers)
+
+    async def post(self, url, *, htmx=False, **fields):
+        headers = {"origin": HERE} | ({"hx-request": "true"} if htmx else {})
+        return await self.client.post(url, data={"csrf": self.csrf, **fields}, headers=headers)
+
+
+class Site:
+    """The product's own frame and these screens, on a clock the test owns."""
+
+    def __init__(self, clinic, pool, bell):
+        self.clinic, self.pool, self.bell, self.now = clinic, pool, bell, when("09:10")
+        self.desk = Desk(pool=pool, clock=lambda: self.now, rooms=("alerts",), links=(), secure=False)
+        self.app = site(self.desk, [router(self.desk, bell)], static=("alerts",))
+
+    @asynccontextmanager
+    async def hands(self, name):
+        """Somebody signed in: the session is written as the frame writes it, without the price of hashing."""
+        token, csrf = f"token-{name}", f"csrf-{name}"
+        async with self.pool.connection() as conn:
+            await conn.execute(
+                "INSERT INTO who.session (token_hash, staff_id, csrf, created_at, seen_at) VALUES (%s,%s,%s,%s,%s) ON CONFLICT DO NOTHING",
+                (session.token_hash(token), self.clinic.staff[name].staff_id, csrf, self.now, self.now),
+            )
+        transport = httpx.ASGITransport(app=self.app)
+        async with httpx.AsyncClient(
+            transport=transport, base_url=HERE, cookies={self.desk.cookie: token}
+        ) as client:
+            yield Hands(client, csrf)
+
+
+@asynccontextmanager
+async def a_site(clinic):
+    stopping = asyncio.Event()
+    async with database.pool(Secret(clinic.web_dsn), size=6) as pool, asyncio.TaskGroup() as group:
+        bell = Bell(clinic.web_dsn)
+        group.create_task(bell.run(stopping))
+        try:
+            yield Site(clinic, pool, bell)
+        finally:
+            stopping.set()

@@ -1,0 +1,294 @@
+"""The alerts screens behind the real frame: every route, with and without JavaScript, for everybody and for nobody."""
+
+import re
+from uuid import UUID, uuid4
+
+import pytest
+
+from risk.events import Concern, Tier
+from tests.component.alerts_clinic import a_clinic, a_site
+from tests.unit.alerts.ward import a_finding, when
+
+pytestmark = pytest.mark.stack
+
+HIGH, CRITICAL, WATCH = Tier.HIGH, Tier.CRITICAL, Tier.WATCH
+
+
+@pytest.fixture
+async def clinic(fresh_database):
+    return await a_clinic(fresh_database)
+
+
+@pytest.fixture
+async def shop(clinic):
+    async with a_site(clinic) as opened:
+        yield opened
+
+
+async def opened(shop, *, patient="maria", tier=HIGH, at="09:00", concern=Concern.HIGH_PRESSURE) -> UUID:
+    """An episode, as the room opens it; its id."""
+    clinic = shop.clinic
+    (told,) = await clinic.tell(clinic.score(at, a_finding(concern, tier), patient=patient))
+    return told.episode_id
+
+
+def words(answer) -> str:
+    """What a reader sees, one space between words."""
+    text = re.sub(r"<(svg|script|title|head)\b.*?</\1>", " ", answer.text, flags=re.DOTALL)
+    return " ".join(re.sub(r"<[^>]+>", " ", text).replace("&#39;", "'").split())
+
+
+async def test_the_list_says_who_why_how_long_and_what_next(shop):
+    await opened(shop, tier=CRITICAL)
+    await opened(shop, patient="jon", tier=WATCH)
+    async with shop.hands("ana") as ana:
+        page = await ana.get("/queue")
+    said = words(page)
+    assert page.status_code == 200
+    assert "1 patient needs somebody now" in said
+    assert said.index("Maria Lopes") < said.index("Jon Berg")  # the worst on top
+    for part in ("Critical", "20 min left", "74 y · Mmaria", "High blood pressure", "High pressure, critical.",
+                 "128/78 mmHg", "usual 112–144", "Measured 04:00", "received 04:00", "9 min in the queue", "1 reading",
+                 "Nobody yet", "Claim Maria Lopes"):  # fmt: skip
+        assert part in said, part
+    assert 'class="spark"' in page.text
+    assert "<script>" not in page.text
+    assert not re.search(r'\sstyle="|\son\w+="', page.text)  # nothing that the content policy forbids
+
+
+async def test_several_concerns_of_one_patient_are_one_row_with_the_worst_on_top(shop):
+    await opened(shop, tier=WATCH, concern=Concern.FAST_PULSE)
+    await opened(shop, tier=HIGH, at="09:05")
+    async with shop.hands("ana") as ana:
+        page = await ana.get("/queue")
+    assert page.text.count('<li class="row ') == 1
+    assert "+ Fast pulse, watch" in words(page)
+
+
+async def test_work_without_javascript_claim_settle_and_back_to_the_list(shop):
+    episode = await opened(shop)
+    async with shop.hands("ana") as ana:
+        claimed = await ana.post(
+            f"/queue/patient/{shop.clinic.patients['maria']}/claim", queue="clinical", back="?tab=clinical"
+        )
+        assert (claimed.status_code, claimed.headers["location"]) == (303, "/queue?tab=clinical")
+        page = await ana.get(f"/queue/episode/{episode}")
+        assert "You have this until 08:10" in words(page)
+        settled = await ana.post(
+            f"/queue/episode/{episode}/settle",
+            seen="2",
+            code="contacted",
+            note="Took tablets late.",
+            task="true",
+            back=str(episode),
+        )
+        assert (settled.status_code, settled.headers["location"]) == (303, "/queue?tab=clinical")
+        said = words(await ana.get("/queue"))
+        assert "You settled Maria Lopes, high blood pressure: contacted the patient. Undo" in said
+        page = words(await ana.get(f"/queue/episode/{episode}"))
+    for part in (
+        "Settled by Ana Lima: Contacted the patient Took tablets late.",
+        "Claimed by Ana Lima",
+        "Opened first time over the line",
+        "A care task was created.",
+    ):
+        assert part in page, part
+
+
+async def test_who_comes_second_gets_409_and_a_sentence_naming_the_colleague(shop):
+    await opened(shop)
+    url = f"/queue/patient/{shop.clinic.patients['maria']}/claim"
+    async with shop.hands("ana") as ana, shop.hands("ben") as ben:
+        await ana.post(url)
+        for htmx in (False, True):
+            answer = await ben.post(url, htmx=htmx)
+            assert answer.status_code == 409
+            assert "Ana Lima has this until 08:10. Nothing was changed." in words(answer)
+            assert ("<html" in answer.text) is not htmx  # htmx gets the fresh list, others the page
+
+
+async def test_a_note_is_not_lost_when_the_act_is_refused(shop):
+    episode = await opened(shop)
+    await shop.clinic.tell(shop.clinic.score("09:05", a_finding(tier=CRITICAL)))
+    async with shop.hands("ana") as ana:
+        answer = await ana.post(
+            f"/queue/episode/{episode}/settle",
+            seen="1",
+            code="contacted",
+            note="She <b>rested</b>.",
+            back=str(episode),
+        )
+    assert answer.status_code == 409
+    assert "This changed at 04:05 while your page was open (worsened)." in words(answer)
+    assert "She &lt;b&gt;rested&lt;/b&gt;.</textarea>" in answer.text
+
+
+async def test_each_act_on_an_episode_is_told_in_its_story(shop):
+    episode = await opened(shop)
+    url = f"/queue/episode/{episode}"
+    async with shop.hands("ana") as ana, shop.hands("dora") as dora, shop.hands("ben") as ben:
+        await ana.post(f"{url}/snooze", seen="1", reason="recheck", minutes="60", back=str(episode))
+        shop.now = when("09:20")
+        assert "Snoozed until 05:10" in words(await ana.get(url))
+        undo = re.search(r'name="act_id" value="([^"]+)"', (await ana.get(url)).text).group(1)
+        assert (await ana.post("/queue/undo", act_id=undo, back=str(episode))).status_code == 303
+        await ana.post(f"{url}/task", note="Weekly call", back=str(episode))
+        await ana.post(f"{url}/escalate", seen="5", note="Change the dose?", back=str(episode))
+        assert "Waits for a provider" in words(await ana.get(url))
+        assert (
+            await ben.post(f"/queue/patient/{shop.clinic.patients['maria']}/claim", back=str(episode))
+        ).status_code == 409
+        await dora.post(f"/queue/patient/{shop.clinic.patients['maria']}/claim", back=str(episode))
+        await ben.post(f"/queue/patient/{shop.clinic.patients['maria']}/take-over", back=str(episode))
+        await ben.post(f"/queue/patient/{shop.clinic.patients['maria']}/hand-back", back=str(episode))
+        await ben.post(f"{url}/settle", seen="9", code="known", note="", back=str(episode))
+        await ben.post(f"{url}/close", seen="10", back=str(episode))
+    moves = [m for (m,) in await shop.clinic.rows("SELECT move FROM alerts.transition ORDER BY number")]
+    assert moves == [
+        "opened",
+        "snoozed",
+        "woken",
+        "claimed",
+        "task_asked",
+        "escalated",
+        "claimed",
+        "handed_back",
+        "claimed",
+        "handed_back",
+        "dispositioned",
+        "closed",
+    ]
+    assert [e.move for e in await shop.clinic.outbox()] == moves[1:]
+
+
+async def test_what_was_handled_stays_listed_with_its_end(shop):
+    episode = await opened(shop)
+    async with shop.hands("ana") as ana:
+        await ana.post(f"/queue/episode/{episode}/settle", seen="1", code="noise", note="")
+        said = words(await ana.get("/queue"))
+    assert "Nobody is waiting" in said
+    assert "Resting 1" in said
+    assert "Maria Lopes High blood pressure, high Not useful; closes by 12 Jan 04:10" in said
+
+
+async def test_the_timeline_has_the_columns_a_chart_draws(shop):
+    episode = await opened(shop)
+    async with shop.hands("ana") as ana:
+        told = (await ana.get(f"/queue/episode/{episode}/timeline")).json()
+    assert (told["quantity"], told["unit"], told["zone"]) == ("systolic", "mmHg", "America/New_York")
+    assert (told["value"], told["second"], told["low"], told["high"], told["limits"]) == (
+        [128.0],
+        [78.0],
+        [112.0],
+        [144.0],
+        [180.0],
+    )
+    assert told["marks"] == [{"at": told["at"][0] + 2, "said": "Opened", "person": False}]
+
+
+# Roles and borders --------------------------------------------------------------------------------------------------
+
+GETS = ["/queue", "/queue?tab=technical", "/queue/episode/{e}", "/queue/episode/{e}/timeline"]
+POSTS = {
+    "/queue/patient/{p}/claim": {}, "/queue/patient/{p}/take-over": {}, "/queue/patient/{p}/hand-back": {},
+    "/queue/episode/{e}/settle": {"seen": "1", "code": "noise"}, "/queue/episode/{e}/escalate": {"seen": "1"},
+    "/queue/episode/{e}/snooze": {"seen": "1", "reason": "recheck"}, "/queue/episode/{e}/close": {"seen": "1"},
+    "/queue/episode/{e}/task": {}, "/queue/episode/{e}/comment": {"comment_id": str(uuid4()), "said": "x"},
+    "/queue/undo": {"act_id": str(uuid4())},
+}  # fmt: skip
+
+
+def test_every_route_of_the_room_is_in_these_tables():
+    from alerts.web import router
+
+    ours = {
+        (route.path.replace("{patient_id}", "{p}").replace("{episode_id}", "{e}"), method)
+        for route in router(None, None).routes
+        for method in route.methods
+    }
+    told = (
+        {(url.split("?")[0], "GET") for url in GETS}
+        | {(url, "POST") for url in POSTS}
+        | {("/queue/stream", "GET")}
+    )
+    assert ours == told
+
+
+async def test_chris_of_another_practice_sees_nothing_of_ours_on_any_route(shop):
+    episode = await opened(shop)
+    async with shop.hands("chris") as chris:
+        for url in GETS:
+            answer = await chris.get(url.format(e=episode))
+            assert answer.status_code == (404 if "{e}" in url else 200), url
+            for ours in ("Maria", str(episode), "High pressure"):
+                assert ours not in answer.text, url
+
+
+async def test_chris_of_another_practice_changes_nothing_of_ours_on_any_route(shop):
+    episode = await opened(shop)
+    async with shop.hands("chris") as chris:
+        for url, fields in POSTS.items():
+            answer = await chris.post(url.format(e=episode, p=shop.clinic.patients["maria"]), **fields)
+            assert answer.status_code == (404 if "{e}" in url else 409), url
+            assert "Maria" not in answer.text, url
+    await nothing_happened(shop)
+
+
+async def nothing_happened(shop):
+    assert await shop.clinic.rows("SELECT count(*) FROM alerts.transition") == [(1,)]
+    assert await shop.clinic.rows("SELECT count(*) FROM alerts.comment") == [(0,)]
+    assert await shop.clinic.outbox() == []
+
+
+@pytest.mark.parametrize("who", ["aud", "adm", "eve"])
+async def test_who_may_not_work_the_clinical_queue_is_told_whose_it_is(shop, who):
+    episode = await opened(shop)
+    async with shop.hands(who) as hands:
+        for url, fields in POSTS.items():
+            if url.endswith("/comment") and who == "eve":
+                continue  # a coordinator may say something
+            answer = await hands.post(url.format(e=episode, p=shop.clinic.patients["maria"]), **fields)
+            assert answer.status_code in ((403,) if url != "/queue/undo" else (403, 409)), url
+    await nothing_happened(shop)
+
+
+async def test_no_act_without_the_token_of_this_session(shop):
+    episode = await opened(shop)
+    async with shop.hands("ana") as ana:
+        ana.csrf = "somebody else's"
+        for url, fields in POSTS.items():
+            answer = await ana.post(url.format(e=episode, p=shop.clinic.patients["maria"]), **fields)
+            assert answer.status_code == 403, url
+    await nothing_happened(shop)
+
+
+async def test_nobody_who_is_not_signed_in_sees_anything(shop):
+    episode = await opened(shop)
+    async with shop.hands("ana") as ana:
+        ana.client.cookies.clear()
+        for url in (*GETS, "/queue/stream"):
+            assert (await ana.get(url.format(e=episode))).status_code == 303
+
+
+async def test_the_admin_sees_the_technical_queue_only(shop):
+    clinical = await opened(shop)
+    technical = await opened(shop, patient="jon", concern=Concern.SCORE_INCOMPLETE, tier=WATCH)
+    async with shop.hands("adm") as adm:
+        said = words(await adm.get("/queue?tab=clinical"))
+        assert "Jon Berg" in said
+        assert "Maria" not in said
+        assert (await adm.get(f"/queue/episode/{clinical}")).status_code == 403
+        assert (await adm.get(f"/queue/episode/{technical}")).status_code == 200
+        await adm.post(f"/queue/patient/{shop.clinic.patients['jon']}/claim", queue="technical")
+    assert await shop.clinic.rows(
+        "SELECT owner_name FROM alerts.episode WHERE concern = 'score_incomplete'"
+    ) == [("Ada Mintz",)]
+
+
+async def test_the_auditor_reads_and_is_offered_nothing_to_do(shop):
+    episode = await opened(shop)
+    async with shop.hands("aud") as aud:
+        page = await aud.get(f"/queue/episode/{episode}")
+        queue = await aud.get("/queue")
+    assert (page.status_code, queue.status_code) == (200, 200)
+    assert re.findall(r'<form method="post" action="(?!/sign-out)([^"]+)"', page.text + queue.text) == []
