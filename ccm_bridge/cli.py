@@ -37,6 +37,59 @@ def decide(
     typer.echo(msgspec.json.format(answer, indent=2).decode())
 
 
+@app.command()
+def verify(
+    database: Annotated[
+        str,
+        typer.Option(
+            envvar="LAMPLIGHT_DATABASE", help="Where the ledger is; it is only read.", show_envvar=True
+        ),
+    ],
+    public_key: Annotated[
+        Path | None, typer.Option(help="PEM of the key that signs anchors: checks that no tail was cut.")
+    ] = None,
+    anchors: Annotated[
+        Path | None,
+        typer.Option(help="Anchors kept outside the database, one JSON a line (lamplight ccm anchor)."),
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Findings as JSON lines.")] = False,
+) -> None:
+    """Hash every row of every practice's ledger anew and say what does not fit. Exit 1 if anything does not."""
+    import asyncio
+
+    from ccm_bridge import verify_store as verifier
+
+    key = verifier.load_public_key(public_key.read_bytes()) if public_key else None
+    kept = anchors.read_text().splitlines() if anchors else None
+    report = asyncio.run(verifier.verify_database(database, key=key, kept=kept))
+    for line in report.as_json() if as_json else report.as_text():
+        typer.echo(line)
+    raise typer.Exit(1 if report.findings else 0)
+
+
+@app.command()
+def anchor(
+    database: Annotated[str, typer.Option(envvar="LAMPLIGHT_DATABASE", show_envvar=True)],
+    key: Annotated[
+        Path, typer.Option(help="PEM of the Ed25519 key; made if it does not exist, readable by you alone.")
+    ],
+    out: Annotated[
+        Path, typer.Option(help="File to which the signed heads are appended: keep it elsewhere.")
+    ],
+) -> None:
+    """Sign today's heads of every practice's chains, in the database and in a file. Once a day; repeating is harmless."""
+    import asyncio
+    from datetime import UTC, datetime
+
+    from ccm_bridge import verify_store as verifier
+
+    signer = verifier.load_or_make_key(key)
+    lines = asyncio.run(verifier.anchor_database(database, signer, now=datetime.now(UTC)))
+    with out.open("a") as kept:
+        kept.writelines(line + "\n" for line in lines)
+    typer.echo(f"{len(lines)} anchor(s) signed into {out}; public key in {key.with_suffix('.pub')}")
+
+
 def _refuse(sentence: str) -> NoReturn:
     typer.echo(f"lamplight ccm decide: {sentence}", err=True)
     raise typer.Exit(2)
