@@ -47,7 +47,7 @@ fuzz: $(READY) ## coverage-guided fuzzing of every decoder; SECONDS_OF_FUZZ=60
 	.venv/bin/python -m tests.contract.fuzz_decoders --seconds $(or $(SECONDS_OF_FUZZ),60)
 
 lock: $(READY) ## renew requirements.lock from pyproject.toml
-	.venv/bin/uv pip compile --quiet --universal --upgrade --generate-hashes --no-emit-index-url --no-annotate --no-header --python-version 3.11 --all-extras pyproject.toml -o requirements.lock
+	.venv/bin/uv pip compile --quiet --universal --upgrade --generate-hashes --no-emit-index-url --no-annotate --no-header --python-version 3.11 --extra dev --extra native pyproject.toml -o requirements.lock
 
 $(READY): requirements.lock pyproject.toml
 	@deploy/native/bootstrap.sh
