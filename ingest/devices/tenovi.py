@@ -47,12 +47,24 @@ def decode(raw: bytes) -> Answer:
     found = field.records(message, "results")
     if isinstance(found, Refusal):
         return (found,)
-    groups: dict[tuple[str | None, ...], list[dict[str, Any]]] = {}
+    return field.answer(said for group in _groups(found) for said in _group(group))
+
+
+def _groups(found: Sequence[dict[str, Any]]) -> Iterator[list[dict[str, Any]]]:
+    """What was measured at once: same device, same time stamp, same index.
+
+    A metric without an index joins the one measurement of its moment, if there is only one it could belong to.
+    """
+    moments: dict[tuple[str | None, str | None], dict[str | None, list[dict[str, Any]]]] = {}
     for record in found:
         index = field.text(field.inner(record, "filter_params"), "measurement_index")
-        key = (field.text(record, "hwi_device_id"), field.text(record, "timestamp"), index)
-        groups.setdefault(key, []).append(record)
-    return field.answer(said for group in groups.values() for said in _group(group))
+        moment = (field.text(record, "hwi_device_id"), field.text(record, "timestamp"))
+        moments.setdefault(moment, {}).setdefault(index, []).append(record)
+    for measured in moments.values():
+        if len(measured) == 2 and None in measured:  # noqa: PLR2004  one index, and records without any
+            yield [record for group in measured.values() for record in group]
+        else:
+            yield from measured.values()
 
 
 def _group(group: Sequence[Mapping[str, Any]]) -> Iterator[Said]:
