@@ -6,6 +6,7 @@ executions, coverage, peak memory and crashes, and ends with 1 if there was a cr
 """
 
 import argparse
+import importlib.util
 import json
 import random
 import re
@@ -42,6 +43,9 @@ def main() -> int:
     known, rest = parser.parse_known_args()
     if known.inside:
         return inside(known.inside, rest)
+    if importlib.util.find_spec("atheris") is None:
+        print("atheris is not installed: it comes with the optional group `fuzz`")
+        return 2
     families = known.family or sorted(file.stem for file in PACK.glob("*.json"))
     total = crashes = 0
     print(f"{'family':<30}{'executions':>12}{'edges':>8}{'peak MB':>9}{'crashes':>9}")
