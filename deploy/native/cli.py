@@ -136,11 +136,16 @@ def up(
             typer.echo("demo\n  " + lamplight("demo", "seed").replace("\n", "\n  "))
             typer.echo("services")
             fleet.start(told, typer.echo)
-            for gateway in PLAYERS:
-                fleet.play(stack.issue(gateway), stack.mqtt, stack.folder / "gateways" / f"{gateway}.sqlite")
-            stack.issue(BY_HAND)
+            if "mosquitto" in stack.ours:
+                for gateway in PLAYERS:
+                    fleet.play(
+                        stack.issue(gateway), stack.mqtt, stack.folder / "gateways" / f"{gateway}.sqlite"
+                    )
+                stack.issue(BY_HAND)
+            else:
+                typer.echo("  no gateway plays: certificates for a broker of your own are yours to make")
             typer.echo(f"\nLamplight is up at {url}   ({time.monotonic() - began:.0f} s)\n")
-            typer.echo(lamplight("demo", "sign-ins"))
+            typer.echo("  " + lamplight("demo", "sign-ins").replace("\n", "\n  "))
             typer.echo("\n./lamplight status says how it goes; make down stops it and keeps the data.")
 
 
@@ -229,7 +234,9 @@ def certificates(
     authority.found(now=now, hosts=host or ["localhost", "mqtt"])
     for gateway_id in gateway or ():
         authority.issue(gateway_id, now=now)
-    typer.echo(f"{folder}: {', '.join(['ca.crt', 'crl.pem', 'server', 'bridge', *(gateway or ())])} are there")
+    typer.echo(
+        f"{folder}: {', '.join(['ca.crt', 'crl.pem', 'server', 'bridge', *(gateway or ())])} are there"
+    )
 
 
 @app.command()
