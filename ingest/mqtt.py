@@ -166,7 +166,7 @@ class Line:
         self.session_present = bool(flags.session_present)
         if self._topics:
             client.subscribe([(topic, SubscribeOptions(qos=1)) for topic in self._topics])
-        else:
+        if not self._topics or self.session_present:  # its answer may be behind a backlog that fills our room
             self._opened.set_result(None)
 
     def _subscribed(
