@@ -1,7 +1,7 @@
 """The site: sign-in pages, the rooms' screens behind the guard, headers, errors in sentences."""
 
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from importlib import resources
 from typing import Annotated
 
@@ -36,35 +36,53 @@ HOME = {
 }
 
 
-class Headers:
-    """Security headers on every answer, no-store on everything but static files, and the request counters."""
+METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+"""Anybody can send a word of his own as method; a metric's label must not take it over."""
 
-    def __init__(self, app: ASGIApp) -> None:
-        self._app = app
+Fault = Callable[[Request, Exception], Awaitable[Response]]
+
+
+class Headers:
+    """Security headers on every answer, no-store on everything but static files, and the request counters.
+
+    The page for our own faults is made here and not by Starlette: that would answer outside of this class (no headers,
+    not counted), and raise again for the server to log, with a message that may quote health data.
+    """
+
+    def __init__(self, app: ASGIApp, fault: Fault) -> None:
+        self._app, self._fault = app, fault
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        started = time.monotonic()
+        started, answering = time.monotonic(), False
+        method = scope["method"] if scope["method"] in METHODS else "other"
 
         async def with_headers(message: Message) -> None:
+            nonlocal answering
             if message["type"] == "http.response.start":
+                answering = True
                 headers = MutableHeaders(scope=message)
                 headers.update(HEADERS)
                 if not scope["path"].startswith("/static/"):
                     headers["cache-control"] = "no-store"
-                metrics.REQUESTS.labels(scope["method"], f"{message['status'] // 100}xx").inc()
-                metrics.REQUEST_SECONDS.labels(scope["method"]).observe(time.monotonic() - started)
+                metrics.REQUESTS.labels(method, f"{message['status'] // 100}xx").inc()
+                metrics.REQUEST_SECONDS.labels(method).observe(time.monotonic() - started)
             await send(message)
 
-        await self._app(scope, receive, with_headers)
+        try:
+            await self._app(scope, receive, with_headers)
+        except Exception as error:  # noqa: BLE001 - whatever it is, the person gets a page and nobody the message
+            answer = await self._fault(Request(scope, receive), error)
+            if not answering:  # else its rest is missing, the server hangs up, and the client comes again
+                await answer(scope, receive, with_headers)
 
 
 def site(desk: Desk, routers: Sequence[APIRouter], *, static: Iterable[str]) -> FastAPI:
     """The whole web application. Every room's router is behind the guard; sign-in alone is not."""
     app = FastAPI(title="Lamplight", docs_url=None, redoc_url=None, openapi_url=None)
-    app.add_middleware(Headers)
+    app.add_middleware(Headers, fault=_fault(desk))
     app.mount(
         "/static/web", StaticFiles(directory=str(resources.files("deploy.web") / "static")), name="static-web"
     )
@@ -91,7 +109,12 @@ def site(desk: Desk, routers: Sequence[APIRouter], *, static: Iterable[str]) -> 
             request, "web/error.html", status_code=error.status_code, status=error.status_code, words=words
         )
 
-    @app.exception_handler(Exception)
+    return app
+
+
+def _fault(desk: Desk) -> Fault:
+    """What people see when we failed, and the one line that the log gets of it."""
+
     async def our_fault(request: Request, error: Exception) -> HTMLResponse:
         away = isinstance(error, OUTAGES)
         log.error(
@@ -105,15 +128,10 @@ def site(desk: Desk, routers: Sequence[APIRouter], *, static: Iterable[str]) -> 
             if away
             else "This is our fault. It has been logged; nothing was saved."
         )
-        return desk.page(
-            request,
-            "web/error.html",
-            status_code=503 if away else 500,
-            status=503 if away else 500,
-            words=words,
-        )
+        status = 503 if away else 500
+        return desk.page(request, "web/error.html", status_code=status, status=status, words=words)
 
-    return app
+    return our_fault
 
 
 def _doors(desk: Desk) -> APIRouter:
