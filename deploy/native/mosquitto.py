@@ -1,8 +1,8 @@
 """Mosquitto: MQTT v5 over TLS, one certificate per gateway, each confined to its own two topics.
 
 The certificate's name is user name and client id at once, so nobody signs in as another, and nobody can take over
-the bridge's session and its queue. What mosquitto acknowledges it may still lose (persistence is behind by up to
-`autosave_interval` changes); that is harmless because a gateway deletes a reading only on *our* acknowledgement.
+the bridge's session and its queue. What mosquitto acknowledges it may still lose (what it keeps is up to
+`autosave_interval` seconds old); that is harmless because a gateway deletes a reading only on *our* acknowledgement.
 """
 
 import re
@@ -33,8 +33,10 @@ allow_anonymous false
 acl_file {folder}/acl
 persistence true
 persistence_location {folder}/
-autosave_on_changes true
-autosave_interval 1000
+# Every 30 s, not every n changes: each save writes the whole queue, so counting changes costs the square of a
+# backlog (20,000 waiting messages: 24 us each at 1,000 changes, 98 at 100, 15 by time).
+autosave_on_changes false
+autosave_interval 30
 max_queued_messages 200000
 max_queued_bytes 0
 # Wide, because the window costs 1.4x of throughput when narrow and guards nothing: what is sent and not yet
