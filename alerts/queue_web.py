@@ -17,7 +17,7 @@ from alerts.dispositions import DISPOSITIONS
 from alerts.row import Known, Row, a_row
 from alerts.screen_store import Want
 from alerts.sketch import UNITS, sketch
-from alerts.worklist import Place, Section, Viewer, places
+from alerts.worklist import CALLING, Place, Section, Viewer, places, summary, waiting
 
 PAGE: Final = 60
 SHOW: Final = ("all", "mine", "free")
@@ -58,7 +58,7 @@ async def listed(desk: Desk, request: Request, conn: AsyncConnection, view: View
     return {
         "view": view,
         "tabs": [
-            (q, _waiting(places((b for b in everything if b.queue is q), viewer, now=now)))
+            (q, waiting(places((b for b in everything if b.queue is q), viewer, now=now)))
             for q in seen_by(who.role)
         ],
         "sections": [
@@ -89,22 +89,7 @@ async def listed(desk: Desk, request: Request, conn: AsyncConnection, view: View
 def _shown(place: Place, show: str) -> bool:
     if show == "mine":
         return place.mine
-    return show == "all" or place.section in (Section.NOW, Section.NEXT, Section.LATER)
-
-
-def _waiting(found: Sequence[Place]) -> int:
-    return sum(p.section in (Section.NOW, Section.NEXT, Section.LATER) for p in found)
-
-
-def summary(found: Sequence[Place]) -> str:
-    """The one sentence at the top."""
-    now = sum(p.section is Section.NOW for p in found)
-    if now:
-        return f"{now} {'patient needs' if now == 1 else 'patients need'} somebody now"
-    waiting = _waiting(found)
-    if waiting:
-        return f"Nothing urgent; {waiting} waiting"
-    return "Nobody is waiting"
+    return show == "all" or place.section in CALLING
 
 
 async def _name(desk: Desk, conn: AsyncConnection, patient_id: UUID) -> str:

@@ -22,6 +22,7 @@ class Section(StrEnum):
     RESTING = "Resting"
 
 
+CALLING: Final = frozenset({Section.NOW, Section.NEXT, Section.LATER})
 _ORDER: Final = {section: place for place, section in enumerate(Section)}
 
 
@@ -98,6 +99,21 @@ def _calls(brief: Brief, viewer: Viewer, *, now: datetime) -> bool:
     if brief.state is State.ESCALATED:
         return viewer.provider or brief.due_at <= now
     return brief.state is State.WAITING
+
+
+def waiting(found: Iterable[Place]) -> int:
+    """How many patients ask for somebody."""
+    return sum(place.section in CALLING for place in found)
+
+
+def summary(found: Iterable[Place]) -> str:
+    """The one sentence at the top of the list."""
+    sections = [place.section for place in found]
+    now = sections.count(Section.NOW)
+    if now:
+        return f"{now} {'patient needs' if now == 1 else 'patients need'} somebody now"
+    calling = sum(section in CALLING for section in sections)
+    return f"Nothing urgent; {calling} waiting" if calling else "Nobody is waiting"
 
 
 def time_left(due_at: datetime, now: datetime) -> str:

@@ -55,6 +55,14 @@ class Clinic:
             await conn.execute("SELECT set_config('app.practice_id', %s, true)", (str(practice_id),))
             yield conn
 
+    async def new_patient(self, key: str, name: str, practice: int = 1) -> None:
+        async with self.pipeline() as conn:
+            self.patients[key] = uuid4()
+            await conn.execute(
+                "INSERT INTO who.patient (patient_id, practice_id, mrn, name, born, zone) VALUES (%s,%s,%s,%s,%s,%s)",
+                (self.patients[key], practice, f"M{key}", name, date(1951, 3, 2), ZONE),
+            )
+
     def act(self, name="ana", *, now: datetime = ZERO) -> Act:
         return Act(act_id=uuid4(), person=self.staff[name], policy=DEFAULT, now=now)
 
@@ -96,12 +104,8 @@ async def a_clinic(database) -> Clinic:
                 "INSERT INTO who.staff (staff_id, practice_id, email, name, role, password_hash) VALUES (%s,%s,%s,%s,%s,'x')",
                 (person.staff_id, practice, f"{key}@example.org", name, role),
             )
-        for key, (name, practice) in PATIENTS.items():
-            clinic.patients[key] = uuid4()
-            await conn.execute(
-                "INSERT INTO who.patient (patient_id, practice_id, mrn, name, born, zone) VALUES (%s,%s,%s,%s,%s,%s)",
-                (clinic.patients[key], practice, f"M{key}", name, date(1951, 3, 2), ZONE),
-            )
+    for key, (name, practice) in PATIENTS.items():
+        await clinic.new_patient(key, name, practice)
     return clinic
 
 
