@@ -10,7 +10,7 @@ from typing import Any
 
 from alerts import web as alerts_web
 from alerts.events import ALERTS, EpisodeMoved
-from alerts.service import AlertsRoom
+from alerts.service import AlertsRoom, keep_time
 from alerts.stream import Bell
 from ccm_bridge import web as ccm_web
 from ccm_bridge.service import CcmRoom
@@ -127,13 +127,17 @@ async def risk(settings: Settings, opened: AsyncExitStack, life: Life) -> None:
 
 
 async def alerts(settings: Settings, opened: AsyncExitStack, life: Life) -> None:
-    """scores.v1 → alerts.v1"""
-    await pumped(
-        settings,
-        opened,
-        life,
-        (Course(room="alerts", source=SCORES, reads=Scored, target=ALERTS), AlertsRoom()),
-    )
+    """scores.v1 → alerts.v1, and what ends by itself: forgotten claims, snoozes, rests"""
+    settings.require("database")
+    pool = await opened.enter_async_context(database.pool(settings.database, size=1))
+    async with asyncio.TaskGroup() as group:
+        group.create_task(keep_time(pool.connection, utc_now, life.stopping), name="alerts.timers")
+        await pumped(
+            settings,
+            opened,
+            life,
+            (Course(room="alerts", source=SCORES, reads=Scored, target=ALERTS), AlertsRoom()),
+        )
 
 
 async def ccm(settings: Settings, opened: AsyncExitStack, life: Life) -> None:
