@@ -2,8 +2,16 @@
 
 import logging
 import sys
+import traceback
+from pathlib import Path
+from types import TracebackType
+from typing import TypeAlias
 
 import structlog
+
+SysExcInfo: TypeAlias = (
+    "tuple[type[BaseException], BaseException, TracebackType | None] | tuple[None, None, None]"
+)
 
 
 def configure(service: str, *, human: bool) -> None:
@@ -16,7 +24,7 @@ def configure(service: str, *, human: bool) -> None:
             structlog.contextvars.merge_contextvars,
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
-            structlog.processors.format_exc_info,
+            _placed,
             render,
         ],
         logger_factory=structlog.PrintLoggerFactory(sys.stderr),
@@ -25,11 +33,54 @@ def configure(service: str, *, human: bool) -> None:
     structlog.contextvars.bind_contextvars(service=service)
     # Libraries: where it came from, not what it said, since a message may quote a value. aiokafka's speak of
     # partitions and groups only.
-    logging.basicConfig(
-        level=logging.WARNING, stream=sys.stderr, format="%(levelname)s %(name)s %(funcName)s:%(lineno)d"
-    )
+    _listen(logging.getLogger(), _Place("%(levelname)s %(name)s %(funcName)s:%(lineno)d"))
     kafka = logging.getLogger("aiokafka")
-    told = logging.StreamHandler(sys.stderr)
-    told.setFormatter(logging.Formatter("%(levelname)s %(name)s %(message)s"))
-    kafka.addHandler(told)
+    _listen(kafka, _Place("%(levelname)s %(name)s %(message)s"))
     kafka.propagate = False
+    sys.excepthook = _crashed
+
+
+def _placed(_logger: object, _name: str, event: structlog.typing.EventDict) -> structlog.typing.EventDict:
+    """Our own lines tell an exception as places too."""
+    asked = event.pop("exc_info", None)
+    error = asked if isinstance(asked, BaseException) else sys.exc_info()[1] if asked else None
+    return event | {"at": places(error)} if error else event
+
+
+def _listen(logger: logging.Logger, form: logging.Formatter) -> None:
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(form)
+    logger.addHandler(handler)
+    logger.setLevel(logging.WARNING)
+
+
+class _Place(logging.Formatter):
+    """An exception is told by its class and its frames; its text may quote what was being handled."""
+
+    def formatException(self, ei: "SysExcInfo") -> str:  # noqa: N802 - logging's own name
+        return places(ei[1])
+
+
+def _crashed(_kind: type[BaseException], error: BaseException, _trace: TracebackType | None) -> None:
+    print("crashed:", places(error), file=sys.stderr)  # noqa: T201 - the last word of a process
+
+
+def places(error: BaseException | None) -> str:
+    """An exception and its causes as classes and places, without a word of their text.
+
+    >>> try:
+    ...     int("186/104")
+    ... except ValueError as error:
+    ...     "186" in places(error), places(error).startswith("ValueError")
+    (False, True)
+    """
+    lines = []
+    while error is not None:
+        frames = [
+            f"{Path(f.filename).name}:{f.lineno} {f.name}" for f in traceback.extract_tb(error.__traceback__)
+        ]
+        lines.append(" < ".join([type(error).__name__, *reversed(frames)]))
+        if isinstance(error, BaseExceptionGroup):
+            lines += [places(inner) for inner in error.exceptions]
+        error = error.__cause__ or error.__context__
+    return "\n  ".join(lines)

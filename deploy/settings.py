@@ -44,7 +44,7 @@ class Settings:
     mqtt_key: Path | None = None
     host: str = "127.0.0.1"
     web_port: int = 8080
-    status_port: int = 0  # /metrics, /healthz, /readyz of this process; 0 picks a free one
+    status_port: int = 0  # /metrics, /healthz, /readyz of this process; 0: none
     public_url: str = "http://127.0.0.1:8080"  # origin that browsers see; https makes cookies Secure
     demo_file: Path | None = None  # where the demo keeps its sign-ins
 
