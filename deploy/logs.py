@@ -44,7 +44,9 @@ def _placed(_logger: object, _name: str, event: structlog.typing.EventDict) -> s
     """Our own lines tell an exception as places too."""
     asked = event.pop("exc_info", None)
     error = asked if isinstance(asked, BaseException) else sys.exc_info()[1] if asked else None
-    return event | {"at": places(error)} if error else event
+    if error is not None:
+        event["at"] = places(error)
+    return event
 
 
 def _listen(logger: logging.Logger, form: logging.Formatter) -> None:
