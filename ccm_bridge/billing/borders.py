@@ -18,9 +18,11 @@ def t17_other_month(_: Entry, scene: Scene) -> Cut:
     return exclude("T17", Reason.OTHER_MONTH, without(ALWAYS, inside), "lies in another month")
 
 
-def t19_two_calendars(_: Entry, scene: Scene) -> Cut:
+def t19_two_calendars(_: Entry, scene: Scene) -> Cut | None:
     """Seconds in this month by the practice's calendar and in another by the patient's, or the reverse."""
     surely, possibly = scene.patient_month
+    if surely == possibly == scene.seconds:
+        return None
     torn = without(union(scene.seconds, possibly), common(scene.seconds, surely))
     return doubt(
         "T19",
@@ -100,7 +102,9 @@ def c12_stay_without_a_beginning(_: Entry, scene: Scene) -> Cut | None:
     if not blind:
         return None
     ends = max(LATEST if stay.discharged_at is None else second_after(stay.discharged_at) for stay in blind)
-    return doubt("C12", (UNKNOWN,), span(EARLIEST, ends), "when a stay began is not known")
+    return doubt(
+        "C12", (Reason.INPATIENT_TIME, UNKNOWN), span(EARLIEST, ends), "when a stay began is not known"
+    )
 
 
 def x14_hospice(_: Entry, scene: Scene) -> Cut | None:

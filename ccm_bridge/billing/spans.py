@@ -41,8 +41,7 @@ def common(one: Spans, other: Spans) -> Spans:
     >>> common(((0, 10), (20, 30)), ((5, 25),))
     ((5, 10), (20, 25))
     """
-    both = ((max(a, c), min(b, d)) for a, b in one for c, d in other)
-    return tuple(sorted((start, end) for start, end in both if start < end))
+    return tuple((max(a, c), min(b, d)) for a, b in one for c, d in other if a < d and c < b)
 
 
 def without(one: Spans, other: Spans) -> Spans:

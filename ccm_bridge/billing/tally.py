@@ -172,11 +172,7 @@ def _settle_loose(shares: list[Share], scene: Scene) -> tuple[list[Share], list[
     """T21: minutes without a start cannot be proved apart from other work on the same day."""
     settled, said = [], []
     for share in shares:
-        day = where(share.entry, scene)
-        company = any(
-            other.index != share.index and common(day, where(other.entry, scene)) for other in shares
-        )
-        if share.loose_doubt or (share.loose_sure and company):
+        if share.loose_doubt or (share.loose_sure and _has_company(share, shares, scene)):
             length = share.loose_sure + share.loose_doubt
             said.append(
                 Excluded(
@@ -191,6 +187,12 @@ def _settle_loose(shares: list[Share], scene: Scene) -> tuple[list[Share], list[
             share = msgspec.structs.replace(share, loose_sure=0, loose_doubt=length)  # noqa: PLW2901
         settled.append(share)
     return settled, said
+
+
+def _has_company(share: Share, shares: list[Share], scene: Scene) -> bool:
+    """Whether other work lies, or may lie, on the same day."""
+    day = where(share.entry, scene)
+    return any(other.index != share.index and common(day, where(other.entry, scene)) for other in shares)
 
 
 def _one_program(shares: list[Share]) -> tuple[list[Share], list[Excluded]]:
