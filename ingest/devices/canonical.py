@@ -158,7 +158,8 @@ def _may_repeat_a_key(raw: bytes) -> bool:
     With no backslash and no white space before a colon, every key of a flat object ends in the two bytes
     `":`, so as many of those as distinct keys means no repetition. Anything else is read again, strictly.
     """
-    if b"\\" in raw or b" :" in raw or b"\t:" in raw or b"\n:" in raw or b"\r:" in raw:
+    spaced = len(raw.split(None, 1)) > 1
+    if b"\\" in raw or (spaced and (b" :" in raw or b"\t:" in raw or b"\n:" in raw or b"\r:" in raw)):
         return True
     return raw.count(b'":') != len(KEYS.decode(raw))
 
