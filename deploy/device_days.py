@@ -24,7 +24,7 @@ async def device_days(
         return {}
     rows = await (
         await conn.execute(
-            """SELECT r.patient_id, (r.effective_at AT TIME ZONE p.zone)::date AS day, min(r.device_id), count(*),
+            """SELECT r.patient_id, (r.effective_at AT TIME ZONE p.zone)::date AS day, r.device_id, count(*),
                       (array_agg(r.event_id ORDER BY r.effective_at))[1]
                  FROM unnest(%s::uuid[], %s::date[]) AS s (patient_id, since)
                  JOIN who.patient p USING (patient_id)
