@@ -203,7 +203,7 @@ async def moves(conn: Connection, task_id: UUID) -> list[dict[str, Any]]:
     """What people did with a task, from the first."""
     async with conn.cursor(row_factory=dict_row) as cur:
         await cur.execute(
-            "SELECT move, note, by_name, at FROM ccm.task_move WHERE task_id = %s ORDER BY at, move_id",
+            "SELECT move, note, by_name, at FROM ccm.task_move WHERE task_id = %s ORDER BY n",
             (task_id,),
         )
         return await cur.fetchall()

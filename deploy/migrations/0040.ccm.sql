@@ -199,6 +199,7 @@ CREATE TABLE ccm.task_move (
     move_id uuid PRIMARY KEY,               -- made by the browser: a retried POST is one move
     practice_id int NOT NULL,
     task_id uuid NOT NULL,
+    n bigint GENERATED ALWAYS AS IDENTITY,  -- the order of telling, also within one instant
     move text NOT NULL,
     note text NOT NULL,
     by_staff uuid NOT NULL,
@@ -207,7 +208,7 @@ CREATE TABLE ccm.task_move (
     FOREIGN KEY (practice_id, task_id) REFERENCES ccm.task (practice_id, task_id),
     FOREIGN KEY (practice_id, by_staff) REFERENCES who.staff (practice_id, staff_id)
 );
-CREATE INDEX ON ccm.task_move (task_id, at);
+CREATE INDEX ON ccm.task_move (task_id, n);
 
 -- Running timers are rows, not browser memory ---------------------------------------------------------------------
 

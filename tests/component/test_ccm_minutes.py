@@ -328,7 +328,7 @@ REFUSALS = [
 
 @pytest.mark.parametrize(("name", "length", "start_at"), REFUSALS, ids=[r[0] for r in REFUSALS])
 async def test_the_database_refuses_a_span_that_the_code_let_through(people, name, length, start_at):
-    from ccm_bridge.ledger import Entry, Source  # noqa: PLC0415
+    from ccm_bridge.ledger import Entry, Source
 
     span = Span(start=start_at, end=start_at + timedelta(minutes=1))
     object.__setattr__(span, "end", start_at + length)

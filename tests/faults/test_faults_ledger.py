@@ -344,7 +344,7 @@ def free_port():
         return probe.getsockname()[1]
 
 
-KILLS = int(os.environ.get("FAULT_KILLS", "30"))
+KILLS = int(os.environ.get("FAULT_KILLS", "15"))
 """Kills per run; FAULT_KILLS=200 for the long one."""
 
 

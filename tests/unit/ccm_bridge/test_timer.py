@@ -1,0 +1,86 @@
+"""Beats become stretches of work: at most one beat is lost, silence proves nothing, order and doubles change nothing."""
+
+import itertools
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ccm_bridge.ledger import LONGEST
+from ccm_bridge.timer import EVERY, SILENCE, Beat, worked
+
+TEN = datetime(2026, 11, 3, 10, tzinfo=UTC)
+
+
+def beats(*seconds, stretch=0, first=0):
+    return [Beat(n=first + n, stretch=stretch, at=TEN + timedelta(seconds=s)) for n, s in enumerate(seconds)]
+
+
+CASES = [
+    ("no beats prove nothing", [], 0, 0),
+    ("one beat proves nothing", beats(0), 0, 0),
+    ("beats every 15 s prove what lies between", beats(0, 15, 30, 45), 45, 0),
+    ("a slowed page's beats every minute still count", beats(0, 60, 120), 120, 0),
+    ("a silence of 90 s counts", beats(0, 90), 90, 0),
+    ("a silence of 91 s does not", beats(0, 91), 0, 91),
+    ("a laptop that slept counts before and after", beats(0, 15, 3600, 3615), 30, 3585),
+    ("a pause is not counted", beats(0, 15) + beats(600, 615, stretch=1, first=9), 30, 0),
+    ("fractions are cut off", beats(0.9, 15.1), 15, 0),
+    ("less than a second proves nothing", beats(0.1, 0.9), 0, 0),
+]
+
+
+@pytest.mark.parametrize(("said", "seconds", "silent"), [c[1:] for c in CASES], ids=[c[0] for c in CASES])
+def test_worked(said, seconds, silent):
+    found = worked(said)
+    assert found.seconds == seconds
+    assert found.silent_seconds == silent
+
+
+some_beats = st.lists(
+    st.builds(
+        lambda n, stretch, s: Beat(n=n, stretch=stretch, at=TEN + timedelta(seconds=s)),
+        st.integers(0, 400),
+        st.integers(0, 3),
+        st.floats(0, 40_000, allow_nan=False),
+    ),
+    max_size=60,
+)
+
+
+@given(said=some_beats, dice=st.randoms())
+def test_doubled_and_disordered_beats_change_nothing(said, dice):
+    mixed = said + said[: len(said) // 2]
+    dice.shuffle(mixed)
+    assert worked(mixed) == worked(said)
+
+
+@given(said=some_beats)
+def test_spans_are_in_order_do_not_overlap_and_are_never_too_long(said):
+    spans = worked(said).spans
+    for one, after in itertools.pairwise(spans):
+        assert one.end <= after.start
+    assert all(span.end - span.start <= LONGEST for span in spans)
+    if said:
+        first, last = min(b.at for b in said), max(b.at for b in said)
+        assert sum(span.seconds for span in spans) <= (last - first).total_seconds() + 1
+
+
+@given(count=st.integers(1, 400), crash=st.floats(0, 14.99, allow_nan=False))
+def test_a_crash_loses_less_than_one_beat(count, crash):
+    """A timer that beat `count` times and died `crash` seconds later offers all but the last moments."""
+    said = beats(*(15 * n for n in range(count + 1)))
+    really = 15 * count + crash
+    assert 0 <= really - worked(said).seconds <= EVERY.total_seconds()
+
+
+def test_work_longer_than_an_entry_may_be_is_cut_without_losing_a_second():
+    said = beats(*(60 * n for n in range(60 * 9)))
+    found = worked(said)
+    assert found.seconds == 60 * (60 * 9 - 1)
+    assert len(found.spans) == 3
+
+
+def test_silence_is_longer_than_the_slowest_browser_beats():
+    assert timedelta(minutes=1) < SILENCE < timedelta(minutes=2)
