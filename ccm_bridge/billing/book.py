@@ -62,6 +62,13 @@ class Work(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     visit_codes: tuple[str, ...]
 
 
+class Short(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A code of its own below the first rung."""
+
+    code: str
+    minutes: int
+
+
 class Ladder(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A first rung at its minutes, then one unit for each further full step."""
 
@@ -72,8 +79,7 @@ class Ladder(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     cap: int | None = None
     warn_above: int | None = None
     hold_above: int | None = None
-    short_code: str | None = None
-    short_minutes: int | None = None
+    short: Short | None = None
 
 
 class Ladders(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -199,6 +205,9 @@ def read_book(folder: Traversable) -> Book:
         {**tables, "conflicts": shared["conflicts"]["conflicts"], "sources": _by_rule(shared["sources"])},
         Book,
     )
+    nameless = {row.rule for row in book.conflicts} - set(book.sources)
+    if nameless:
+        raise ValueError(f"conflicts without a source: {', '.join(sorted(nameless))}")
     for sets in (book.rules, book.prices):
         _refuse_overlap(sets)
     return book

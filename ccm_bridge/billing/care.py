@@ -212,5 +212,5 @@ def explain(rule: str, ladder: Ladder, stand: Climb) -> tuple[Finding, ...]:
 
 
 def _first_rung(ladder: Ladder, stand: Climb) -> int:
-    short = ladder.short_minutes is not None and ladder.short_code in stand.codes
-    return ladder.short_minutes or 0 if short else ladder.minutes
+    short = ladder.short
+    return short.minutes if short is not None and short.code in stand.codes else ladder.minutes

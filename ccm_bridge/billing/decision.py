@@ -61,8 +61,8 @@ class Decision(msgspec.Struct, frozen=True, kw_only=True):
 
 def step_of(finding: Finding, book: Book, rules: Rules | None) -> Step:
     """A finding with its source and its date."""
-    known = book.sources.get(finding.rule)
-    since = known.since if known else None
+    origin = book.sources[finding.rule]
+    since = origin.since
     if since is None and rules is not None:
         since = rules.effective_from
     return Step(
@@ -72,9 +72,9 @@ def step_of(finding: Finding, book: Book, rules: Rules | None) -> Step:
         concerns=tuple(family for family in Family if family in finding.concerns),
         reasons=finding.reasons,
         compared=finding.compared,
-        source=known.source if known else (rules.source if rules else ""),
+        source=origin.source,
         effective=since,
-        default=known.default if known else None,
+        default=origin.default,
     )
 
 

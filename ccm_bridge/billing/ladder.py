@@ -28,10 +28,10 @@ def climb(ladder: Ladder, minutes: int) -> Climb:
     """
     if minutes < ladder.minutes:
         return _below(ladder, minutes)
-    steps, spare = divmod(minutes - ladder.minutes, ladder.step)
+    steps = (minutes - ladder.minutes) // ladder.step
     limit = ladder.cap if ladder.cap is not None else ladder.hold_above
     units = steps if limit is None else min(steps, limit)
-    topped = ladder.cap is not None and units == ladder.cap
+    topped = units == ladder.cap
     held = 0 if topped else steps - units
     last_rung = ladder.minutes + units * ladder.step
     return Climb(
@@ -40,26 +40,22 @@ def climb(ladder: Ladder, minutes: int) -> Climb:
         held={ladder.add_on: held} if held else {},
         next_code=None if topped else ladder.add_on,
         next_at=None if topped else ladder.minutes + (steps + 1) * ladder.step,
-        spare=minutes - last_rung if topped else spare,
+        spare=minutes - last_rung,
         capped=(topped and minutes > last_rung) or held > 0,
     )
 
 
 def _below(ladder: Ladder, minutes: int) -> Climb:
     """Under the first rung, where a short code may stand in for it."""
-    if ladder.short_code is None or ladder.short_minutes is None:
-        reached, next_code, next_at = False, ladder.code, ladder.minutes
-    else:
-        reached = minutes >= ladder.short_minutes
-        next_code, next_at = (
-            (ladder.code, ladder.minutes) if reached else (ladder.short_code, ladder.short_minutes)
-        )
+    short = ladder.short
+    if short is not None and minutes < short.minutes:
+        return _waiting({}, minutes, short.code, short.minutes, spare=minutes)
+    if short is not None:
+        return _waiting({short.code: 1}, minutes, ladder.code, ladder.minutes, spare=minutes - short.minutes)
+    return _waiting({}, minutes, ladder.code, ladder.minutes, spare=minutes)
+
+
+def _waiting(codes: Mapping[str, int], minutes: int, next_code: str, next_at: int, *, spare: int) -> Climb:
     return Climb(
-        minutes=minutes,
-        codes={ladder.short_code: 1} if reached and ladder.short_code else {},
-        held={},
-        next_code=next_code,
-        next_at=next_at,
-        spare=minutes - (ladder.short_minutes or 0) if reached else minutes,
-        capped=False,
+        minutes=minutes, codes=codes, held={}, next_code=next_code, next_at=next_at, spare=spare, capped=False
     )

@@ -184,6 +184,15 @@ def test_a_misspelt_data_file_is_refused(tmp_path, file, old, new):
         read_book(tmp_path)
 
 
+def test_a_conflict_without_a_source_is_refused(tmp_path):
+    for each in YEARS.glob("*.toml"):
+        shutil.copy(each, tmp_path)
+    table = (tmp_path / "conflicts.toml").read_text()
+    (tmp_path / "conflicts.toml").write_text(table.replace('rule = "X4"', 'rule = "X99"'))
+    with pytest.raises(ValueError, match="conflicts without a source: X99"):
+        read_book(tmp_path)
+
+
 def test_a_set_covers_whole_months_only():
     (rules,) = (each for each in shipped().rules if each.id == "CY2026")
     cut = msgspec.structs.replace(rules, effective_to=date(2026, 11, 29), effective_from=date(2026, 2, 2))
@@ -238,6 +247,9 @@ def test_the_trace_tells_rule_outcome_numbers_source_and_date():
     (step,) = (step for step in decided(work(25)).trace if step.rule == "C1")
     assert (step.outcome, dict(step.compared)["needed"], str(step.effective)) == ("MET", 2, "2026-01-01")
     assert "Noridian" in step.source
+    assert step.default is None
+    assert step.concerns == ("CCM",)
+    assert next(step for step in decided(work(25)).trace if step.rule == "C3").default
     (step,) = (
         step
         for step in decided(

@@ -183,6 +183,48 @@ def test_no_second_is_counted_twice_and_none_is_invented(worked, known):
     assert all(counted[pool] // 60 == minutes for pool, minutes in decision.counted_minutes.items())
 
 
+def naive_count(worked, known):
+    """Second by second, with nothing but sets: what section 4 says of the entries these tests make."""
+    begins, ends = month_span("2026-11", ZoneInfo("America/New_York"))[0]
+    theirs = month_spans("2026-11", ZoneInfo(known["patient_zone"]) if known["patient_zone"] else None)
+    sure_month = as_range(common(span(begins, ends), theirs[0]))
+    any_month = as_range(union(span(begins, ends), theirs[1]))
+    claimed = []
+    for entry in worked:
+        if entry["credential"] == "FRONT_DESK" or entry["country"] == "PH":
+            continue
+        start = int(datetime.fromisoformat(entry["start"]).timestamp())
+        held = {second for second in range(start, start + entry["seconds"]) if second in any_month}
+        doubtful = entry["country"] is None or entry["also_program"] not in {None, entry["program"]}
+        counted = set() if doubtful else {second for second in held if second in sure_month}
+        practitioner = entry["credential"] in {"MD", "NP"} and not entry["as_clinical_staff"]
+        tags = {entry["program"], entry["also_program"]} - {None}
+        claimed.append((tags, practitioner, held, counted))
+    pools = {"CCM_STAFF": set(), "CCM_PERSONAL": set(), "RPM": set()}
+    for index, (tags, practitioner, _, counted) in enumerate(claimed):
+        rivals = [held for at, (others, _, held, _) in enumerate(claimed) if at != index and others != tags]
+        mine = counted - set().union(*rivals)
+        for program in tags:
+            personal = "CCM_PERSONAL" if practitioner else "CCM_STAFF"
+            pool = personal if program == "CCM" else program
+            if pool in pools:
+                pools[pool] |= mine
+    return {pool: len(counted) for pool, counted in pools.items()}
+
+
+def as_range(one):
+    (begins, ends) = one[0]
+    return range(begins, ends)
+
+
+@settings(max_examples=100)
+@given(months, facts)
+def test_the_count_is_what_a_naive_count_of_single_seconds_gives(worked, known):
+    counted = decided(*worked, **known).counted_seconds
+    pools = ("CCM_STAFF", "CCM_PERSONAL", "RPM")
+    assert {pool: counted[pool] for pool in pools} == naive_count(worked, known)
+
+
 @settings(max_examples=100)
 @given(
     months,
