@@ -35,7 +35,7 @@ PEOPLE: dict[str, People] = {
     "glucose": People(level=5.0, between=0.35, spread=0.38, within=0.1, rhythm=0.2),  # of ln(mg/dL)
 }
 
-SPREAD_TRUST = 6.0
+SPREAD_TRUST = 15.0
 """How many differences the population's spread is worth against the patient's own."""
 GROSS = 2.5
 """Spreads beyond which a slot is pulled in: a cuff over a sleeve must not move the level."""
@@ -45,17 +45,18 @@ PAIRS_TO_KNOW = 4
 
 @dataclass(frozen=True, slots=True)
 class Robust:
-    """One quantity's window made safe: centred, gross errors pulled in, weights by how often a slot was measured."""
+    """One quantity's window made safe: centred, gross errors pulled in, daily rhythm taken out."""
 
     centre: Floats  # (rows,)
     spread: Floats  # (rows,)
-    value: Floats  # (rows, slots) about the centre, 0 where missing
+    value: Floats  # (rows, slots) about the centre and the rhythm, 0 where missing
     weight: Floats  # (rows, slots) 0 where missing
+    rhythm: Floats  # (rows,) what the reading's own slot of the day adds to the level
     seen: Ints  # (rows,) slots measured
 
 
 def settle(past: Past, people: People, slots_a_day: int) -> Robust:
-    """Centre, spread and pulled-in values of the window.
+    """Centre, spread, rhythm and pulled-in values of the window.
 
     The spread comes from differences between the same slot of neighbouring days, so that neither a drift nor the
     daily rhythm widens it; it starts at the population's and becomes the patient's own.
@@ -64,11 +65,10 @@ def settle(past: Past, people: People, slots_a_day: int) -> Robust:
     shown = np.where(there, past.mean, np.nan)
     seen = there.sum(axis=1)
     centre = _median(shown, seen)
-    recent = shown[:, -RECENT_SLOTS:]
     recently = there[:, -RECENT_SLOTS:].sum(axis=1)
-    lately = np.where(recently > 0, _median(recent, recently), centre)
+    lately = np.where(recently > 0, _median(shown[:, -RECENT_SLOTS:], recently), centre)
     steps = np.abs(shown[:, slots_a_day:] - shown[:, :-slots_a_day])
-    pairs = (~np.isnan(steps)).sum(axis=1)
+    pairs = (there[:, slots_a_day:] & there[:, :-slots_a_day]).sum(axis=1)
     # The median |difference| of two normal values is 0.954 of their spread.
     own = np.where(pairs >= PAIRS_TO_KNOW, _median(steps, pairs) / 0.954, people.spread)
     trust = pairs * 0.5
@@ -78,8 +78,20 @@ def settle(past: Past, people: People, slots_a_day: int) -> Robust:
     value = np.clip(past.mean, lowest[:, None], highest[:, None]) - centre[:, None]
     # Readings of one slot share the day's state: the second and third add less than the first.
     share = (people.within / people.spread) ** 2
-    weight = np.where(there, 1.0 / (1.0 - share + share / np.maximum(past.count, 1)), 0.0)
-    return Robust(centre, spread, np.where(there, value, 0.0), weight, seen)
+    weight = there / (1.0 - share + share / np.maximum(past.count, 1))
+    value, rhythm = _without_rhythm(value, weight, people, slots_a_day)
+    return Robust(centre, spread, value * there, weight, rhythm, seen)
+
+
+def _without_rhythm(value: Floats, weight: Floats, people: People, slots_a_day: int) -> tuple[Floats, Floats]:
+    """Take out what each slot of the day adds, shrunk to nothing while little is known; own slot last."""
+    by_day = (len(value), -1, slots_a_day)
+    known = weight.reshape(by_day).sum(axis=1)
+    mean = (weight * value).reshape(by_day).sum(axis=1) / np.maximum(known, 1e-9)
+    whole = np.maximum(known.sum(axis=1, keepdims=True), 1e-9)
+    level = (mean * known).sum(axis=1, keepdims=True) / whole
+    rhythm = (mean - level) * known / (known + (people.spread / people.rhythm) ** 2)
+    return (value.reshape(by_day) - rhythm[:, None, :]).reshape(value.shape), rhythm[:, -1]
 
 
 def _median(values: Floats, many: Ints) -> Floats:

@@ -1,18 +1,21 @@
 """Has the patient moved away from their own normal, and since when: one statistic for steps and ramps, up and down.
 
-Method. The last 64 days are explained twice: by the patient's level and daily rhythm alone, and by the same plus a
-change that began some days ago and rose for up to four weeks. Averaging the likelihood ratio over all those
-beginnings and lengths (a Bayesian change-point mixture, whose largest term is the generalised likelihood ratio) gives
-the evidence for a rise and for a fall. The absolute level plays no part.
+Method. Against the last 64 days a bank of possible changes is held: each began some days ago and came at once or over
+two weeks. For each, least squares gives the size of the change and how clear it is (its z, corrected for neighbouring
+readings being alike). A small fixed reading of all those z together, learnt offline on real and changed series, says
+how much the whole pattern looks like a change that began lately rather than the wandering of an unchanged person.
+The absolute level plays no part: only differences, in the person's and the population's spreads.
 
-The evidence is then put on a scale a practice can use: months between chance alerts. A drift score of 4 is reached by
-an unchanged patient about once in four months; an alert budget of 0.25 per patient-month is therefore a threshold
-of 4. The scale was derived offline on unchanged people's series (see `risk/training`).
+The evidence is put on a scale a practice can use: months between chance alerts. A drift score of 4 is reached by an
+unchanged patient about once in four months; an alert budget of 0.25 per patient-month is therefore a threshold of 4.
+Reading and scale come from `lamplight risk train drift`, stand in `models/drift.json` with their report card, and
+are used only if the bank they were learnt on is the bank here.
 
-Weak where it must be: says nothing before `SLOTS_TO_SPEAK` slots; a level shift of less than half the patient's own
-spread is found late or never; a change older than the window is the new normal, by way of a slow anchor.
+Weak where it must be: says nothing before `SLOTS_TO_SPEAK` slots; a shift of less than half the patient's own spread
+is found late or never; a change older than the window is the new normal, by way of a slow anchor.
 """
 
+import hashlib
 import json
 from dataclasses import dataclass
 from functools import cache
@@ -24,17 +27,20 @@ import numpy as np
 from risk.baseline import People, Robust
 from risk.memory import Floats
 
-AGES = (1, 2, 3, 4, 5, 6, 7, 8, 10, 12, 14, 17, 20, 24, 28, 33, 38)
+AGES = (1, 2, 3, 4, 5, 6, 7, 8, 10, 12, 14, 17, 20, 24, 28, 33, 38, 44, 50)
 """Days since the change began."""
-RISES = (0, 7, 14, 28)
-"""Days the change took to arrive; 0 is a step."""
-AMPLITUDE = 1.4
-"""Expected size of a change worth knowing, in the patient's own spreads."""
-INFLATION = 2.0
-"""Neighbouring slots are alike (lag-1 correlation about 0.3): the naive variance of a contrast is too small."""
+RISES = (0, 14)
+"""Days the change took to arrive; 0 is a step. A ramp still under way looks the same however long it will take."""
+RAMP_AGE_LEAST = 4
+AMPLITUDE = 1.6
+"""Expected size of a change worth knowing, in the population's spreads."""
 SLOTS_TO_SPEAK = 8
 ANCHOR_SHARE = 0.5
 """How far the level of days that left the window is believed: people wander."""
+SIZE_AGES = (6, 14)
+"""Days over which the bare size of a step is a feature beside its clearness."""
+MOST = 8.0
+"""A z beyond this says no more than this."""
 SHARES: dict[str, tuple[float, float]] = {
     "systolic": (0.75, 0.15),
     "diastolic": (0.05, 0.05),
@@ -42,141 +48,194 @@ SHARES: dict[str, tuple[float, float]] = {
     "glucose": (0.5, 0.5),
 }
 """How the alert budget is divided between rise and fall; pressure, pulse and glucose have a budget each."""
-RHYTHM_TRUST = 4.0
+BUDGET_MOST = 4.0
+
+
+class DriftRefused(ValueError):
+    """A reading of the bank that was learnt on another bank, or was altered since."""
+
+
+@dataclass(frozen=True, slots=True)
+class Bank:
+    """The possible changes, as shapes over the window (oldest slot first)."""
+
+    shapes: Floats  # (slots, changes)
+    squares: Floats
+    ages: Floats  # days since it began
+    now: Floats  # share of the change that has arrived
+    sizes: tuple[int, ...]  # the steps whose bare size is a feature
+
+
+@cache
+def bank(slots: int, slots_a_day: int) -> Bank:
+    """Every change of the bank that makes sense in a window of this many slots."""
+    back = (np.arange(slots)[::-1] + 0.5) / slots_a_day
+    changes = [(age, rise) for age in AGES for rise in RISES if not rise or age >= RAMP_AGE_LEAST]
+    shapes = np.array(
+        [np.clip((age - back) / rise, 0, 1) if rise else (back <= age) * 1.0 for age, rise in changes]
+    ).T
+    return Bank(
+        shapes=np.ascontiguousarray(shapes),
+        squares=np.ascontiguousarray(shapes**2),
+        ages=np.array([float(age) for age, _ in changes]),
+        now=np.array([min(1.0, age / rise) if rise else 1.0 for age, rise in changes]),
+        sizes=tuple(changes.index((age, 0)) for age in SIZE_AGES),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """The window held against the bank: size and clearness of each possible change, per row."""
+
+    size: Floats  # (rows, changes) least-squares size, in the quantity's unit
+    clear: Floats  # (rows, changes) size over its error, neighbours taken as independent
+    power: Floats  # slots' worth of evidence about each change
+    mixing: Floats  # how much of a change the calm level would swallow
+    calm: Floats  # (rows,) level if nothing changed, about the same centre as Robust.value
+    precision: Floats  # slots' worth of evidence for that level
+
+
+def hold(robust: Robust, anchor: Floats, trust: Floats, against: Bank) -> Held:
+    """Least squares of level plus one change, for every change of the bank at once.
+
+    `anchor` is the level of days that left the window, about the same centre; `trust` its weight in slots.
+    """
+    weight = robust.weight
+    weighted = weight * robust.value
+    precision = weight.sum(axis=1) + trust + 1e-6
+    calm = (weighted.sum(axis=1) + trust * anchor) / precision
+    inside = weight @ against.shapes
+    mixing = inside / precision[:, None]
+    power = np.maximum(weight @ against.squares - mixing * inside, 1e-9)
+    matched = weighted @ against.shapes - inside * calm[:, None]
+    clear = matched / np.sqrt(power) / robust.spread[:, None]
+    return Held(matched / power, clear, power, mixing, calm, precision)
+
+
+def features(held: Held, robust: Robust, against: Bank, alike: Floats, people: People) -> Floats:
+    """What the reading of the bank sees of a rise; for a fall the first two parts change their sign.
+
+    Clearness of every change, bare size of two, both in spreads; last, the patient's spread against the population's.
+    """
+    clear = np.clip(held.clear / np.sqrt(alike), -MOST, MOST)
+    size = np.clip(held.size[:, against.sizes] / people.spread, -MOST, MOST)
+    return np.concatenate([clear, size, np.log(robust.spread / people.spread)[:, None]], axis=1)
 
 
 @dataclass(frozen=True, slots=True)
 class Shift:
     """What the window says about a change, per row."""
 
-    rise: Floats  # log evidence
+    rise: Floats  # evidence, on the reading's own scale
     fall: Floats
     level: Floats  # own level before any change, about the same centre as Robust.value
-    rhythm: Floats  # what this slot of the day adds
-    precision: Floats  # slots' worth of evidence for that level
+    precision: Floats
     change: Floats  # expected size of the change by now
     age: Floats  # days since it most likely began
 
 
-@cache
-def _plans(slots: int, slots_a_day: int) -> tuple[Floats, Floats, Floats, Floats, Floats]:
-    back = np.arange(slots)[::-1] / slots_a_day + 0.5 / slots_a_day
-    shapes, ages, now = [], [], []
-    for age in AGES:
-        for rise in RISES:
-            if rise and age < min(rise, 4):
-                continue
-            shapes.append(np.clip((age - back) / rise, 0, 1) if rise else (back <= age).astype(float))
-            ages.append(float(age))
-            now.append(min(1.0, age / rise) if rise else 1.0)
-    turn = np.arange(slots)[::-1] % slots_a_day  # 0 is the reading's own slot of the day
-    rhythm = [np.ones(slots)] + [(turn == n) - 1.0 / slots_a_day for n in range(slots_a_day - 1)]
-    return np.array(shapes).T, np.array(rhythm).T, np.array(ages), np.array(now), turn.astype(float)
-
-
 def shift(robust: Robust, anchor: Floats, trust: Floats, slots_a_day: int, people: People) -> Shift:
-    """Evidence for a rise and a fall, with the level before it.
-
-    `anchor` is the level of days that left the window, about the same centre; `trust` its weight in slots.
-    """
-    slots = robust.value.shape[1]
-    shapes, rhythm, ages, now, _ = _plans(slots, slots_a_day)
-    many, parts = shapes.shape[1], rhythm.shape[1]
-    weight, weighted = robust.weight, robust.weight * robust.value
-    crossed = (rhythm[:, :, None] * shapes[:, None, :]).reshape(slots, parts * many)
-    square = (rhythm[:, :, None] * rhythm[:, None, :]).reshape(slots, parts * parts)
-    left = (weight @ square).reshape(-1, parts, parts)
-    left[:, 0, 0] += trust + 1e-3
-    for n in range(1, parts):
-        left[:, n, n] += RHYTHM_TRUST
-    right = weighted @ rhythm
-    right[:, 0] += trust * anchor
-    inverse = np.linalg.inv(left)
-    calm = np.einsum("bij,bj->bi", inverse, right)  # level and rhythm if nothing changed
-    mixed = (weight @ crossed).reshape(-1, parts, many)
-    lifted = np.einsum("bij,bjk->bik", inverse, mixed)
-    matched = weighted @ shapes - np.einsum("bik,bi->bk", mixed, calm)
-    power = np.maximum(weight @ (shapes * shapes) - np.einsum("bik,bik->bk", mixed, lifted), 1e-9)
-    variance = (robust.spread**2 * INFLATION)[:, None]
+    """Evidence for a rise and a fall, with the level before it and the likeliest size and beginning."""
+    against, reading = bank(robust.value.shape[1], slots_a_day), learnt()
+    held = hold(robust, anchor, trust, against)
+    seen = features(held, robust, against, reading.alike, people)
+    mirror = np.ones(seen.shape[1])
+    mirror[:-1] = -1.0
+    # Beginning and size, by Bayes over the bank: a change of usual size, against none.
     expected = (AMPLITUDE * people.spread) ** 2
-    sure = expected * power / (variance + expected * power)
-    found = matched / power
-    clear = matched / np.sqrt(power * variance)
-    shared = 0.5 * clear * clear * sure + 0.5 * np.log1p(-sure) + np.log(2.0)
-    tilt = clear * np.sqrt(sure)
-    up, down = shared + _log_normal(tilt), shared + _log_normal(-tilt)
-    rise, rise_share = _average(up)
-    fall, fall_share = _average(down)
-    # The level before the change: every possible change, and none, by how well it explains the window.
-    heavy = np.exp(np.minimum(np.stack([rise, fall]), 50.0))
-    chance = 0.5 * heavy / (1.0 + 0.5 * heavy.sum(axis=0))
-    blame = rise_share * chance[0][:, None] + fall_share * chance[1][:, None]
-    size = found * sure
-    before = calm - np.einsum("bik,bk->bi", lifted, blame * size)
-    most = np.argmax(np.where((rise > fall)[:, None], up, down), axis=1)
+    error = robust.spread[:, None] ** 2 * reading.alike / held.power
+    sure = expected / (error + expected)
+    evidence = 0.5 * held.clear**2 / reading.alike * sure + 0.5 * np.log1p(-sure)
+    top = evidence.max(axis=1, keepdims=True)
+    odds = np.exp(evidence - top)
+    share = odds / odds.sum(axis=1, keepdims=True)
+    mean = top[:, 0] + np.log(odds.mean(axis=1))
+    chance = 1.0 / (1.0 + np.exp(-np.clip(mean, -50.0, 50.0)))
+    size = held.size * sure * share
     return Shift(
-        rise=rise,
-        fall=fall,
-        level=before[:, 0],
-        rhythm=before[:, 1:] @ rhythm[-1, 1:],
-        precision=np.reciprocal(inverse[:, 0, 0]).astype(np.float64),
-        change=(blame * size * now).sum(axis=1),
-        age=ages[most],
+        rise=reading.read(seen),
+        fall=reading.read(seen * mirror),
+        level=held.calm - chance * (size * held.mixing).sum(axis=1),
+        precision=held.precision,
+        change=(size * against.now).sum(axis=1),
+        age=against.ages[np.argmax(evidence, axis=1)],
     )
 
 
-def _average(evidence: Floats) -> tuple[Floats, Floats]:
-    top = evidence.max(axis=1, keepdims=True)
-    share = np.exp(evidence - top)
-    whole = share.sum(axis=1, keepdims=True)
-    return (top + np.log(whole / evidence.shape[1]))[:, 0], share / whole
+@dataclass(frozen=True)
+class Learnt:
+    """The fixed reading of the bank: one hidden layer of simple thresholds, the same for everybody."""
 
+    version: str
+    alike: Floats  # variance of each change's z in unchanged people: above 1, as neighbours are alike
+    hidden: Floats  # (features, units)
+    offset: Floats
+    out: Floats
+    scales: dict[str, dict[str, "Scale"]]
 
-def _log_normal(z: Floats) -> Floats:
-    """Log of the normal distribution function, to a few thousandths (Page's logistic form, exact enough for odds).
-
-    >>> round(float(_log_normal(np.array([0.0]))[0]), 3)
-    -0.693
-    """
-    slope = 1.5957691216057308 * z + 0.07056 * z * z * z
-    return -np.logaddexp(0.0, -slope)
+    def read(self, seen: Floats) -> Floats:
+        """Evidence that the pattern is a recent change."""
+        evidence: Floats = np.maximum(seen @ self.hidden + self.offset, 0.0) @ self.out
+        return evidence
 
 
 @dataclass(frozen=True)
 class Scale:
-    """From evidence to months between chance alerts, by straight lines between measured points."""
+    """From evidence to months between chance alerts, by straight lines (of the logarithm) between measured points."""
 
     evidence: tuple[float, ...]
     log_months: tuple[float, ...]
 
     def months(self, evidence: Floats) -> Floats:
+        """Months between chance alerts; beyond the measured points the outer lines go on."""
         xs, ys = np.array(self.evidence), np.array(self.log_months)
-        inner = np.interp(evidence, xs, ys)
         low = ys[0] + (evidence - xs[0]) * (ys[1] - ys[0]) / (xs[1] - xs[0])
         high = ys[-1] + (evidence - xs[-1]) * (ys[-1] - ys[-2]) / (xs[-1] - xs[-2])
+        inner = np.interp(evidence, xs, ys)
         log = np.where(evidence < xs[0], low, np.where(evidence > xs[-1], high, inner))
         months: Floats = np.exp(np.clip(log, -30.0, 30.0))
         return months
 
 
-@cache
-def _table() -> dict[str, Any]:
-    table: dict[str, Any] = json.loads(
-        files("risk").joinpath("models/drift.json").read_text(encoding="utf-8")
+def checksum(content: dict[str, Any]) -> str:
+    """Of everything but the checksum itself, spelled canonically."""
+    told = {name: value for name, value in content.items() if name != "checksum"}
+    return hashlib.sha256(json.dumps(told, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
+
+
+def understood(content: dict[str, Any]) -> Learnt:
+    """A stored reading, if it was learnt on this bank and nobody altered it."""
+    if content["checksum"] != checksum(content):
+        raise DriftRefused(f"drift reading {content['version']} does not match its checksum")
+    if content["bank"] != described():
+        raise DriftRefused(f"drift reading {content['version']} was learnt on another bank of changes")
+    return Learnt(
+        version=content["version"],
+        alike=np.array(content["alike"]),
+        hidden=np.array(content["hidden"]),
+        offset=np.array(content["offset"]),
+        out=np.array(content["out"]),
+        scales={
+            quantity: {side: Scale(tuple(s["evidence"]), tuple(s["log_months"])) for side, s in sides.items()}
+            for quantity, sides in content["scales"].items()
+        },
     )
-    return table
 
 
-def version() -> str:
-    """Which derivation of the scale is in force."""
-    return str(_table()["version"])
+def described() -> dict[str, Any]:
+    """The bank in words that can be stored beside what was learnt on it."""
+    return {
+        "ages": list(AGES),
+        "rises": list(RISES),
+        "ramp_age_least": RAMP_AGE_LEAST,
+        "size_ages": list(SIZE_AGES),
+    }
 
 
 @cache
-def scale(quantity: str, direction: str) -> Scale:
-    """The measured scale of one quantity and direction, as derived offline."""
-    entry = _table()["scales"][quantity][direction]
-    return Scale(tuple(entry["evidence"]), tuple(entry["log_months"]))
+def learnt() -> Learnt:
+    """The reading that ships with the product."""
+    return understood(json.loads(files("risk").joinpath("models/drift.json").read_text(encoding="utf-8")))
 
 
 def combined(months: dict[str, tuple[Floats, Floats]]) -> Floats:
@@ -189,9 +248,6 @@ def combined(months: dict[str, tuple[Floats, Floats]]) -> Floats:
     ]
     score: Floats = np.max(np.stack(heard), axis=0)
     return score
-
-
-BUDGET_MOST = 4.0
 
 
 def threshold(budget: float) -> float:

@@ -57,7 +57,7 @@ CONFIRMED = frozenset({"systolic-high", "diastolic-high", "pulse-fast", "pulse-l
 """Lines that one raised sitting does not cross for good: alerts after three raised readings were acted on (62 %)."""
 
 
-def _line(  # noqa: PLR0917 - a row of a table
+def _line(
     rule: str,
     concern: Concern,
     basis: Basis,

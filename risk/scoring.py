@@ -68,7 +68,7 @@ class Model:
 
     @property
     def version(self) -> str:
-        return f"{drift.version()}+{self.forecast.version if self.forecast else 'none'}"
+        return f"{drift.learnt().version}+{self.forecast.version if self.forecast else 'none'}"
 
 
 def score(
@@ -281,8 +281,9 @@ def _quantity(block: Block, shape: Shape, batch: _Batch, place: int, name: str) 
     many = week.sum(axis=1)
     mean = (past.mean[:, -7 * shape.slots_a_day :] * week).sum(axis=1) / np.maximum(many, 1)
     since = batch.slot - np.maximum(block["first"], batch.reset)
+    scales = drift.learnt().scales[name]
     speaks = batch.heard & (robust.seen >= drift.SLOTS_TO_SPEAK)
-    level, now = usual.level + found.rhythm, usual.level + found.change
+    level, now = usual.level + robust.rhythm, usual.level + found.change
     low, high = level - 2 * usual.spread, level + 2 * usual.spread
     spread, change = usual.spread, found.change
     if shape is GLUCOSE:  # back from ln to mg/dL
@@ -296,8 +297,8 @@ def _quantity(block: Block, shape: Shape, batch: _Batch, place: int, name: str) 
         high=high,
         days=days,
         learning=usual.learning,
-        rise=np.where(speaks, drift.scale(name, "rise").months(found.rise), 0.0),
-        fall=np.where(speaks, drift.scale(name, "fall").months(found.fall), 0.0),
+        rise=np.where(speaks, scales["rise"].months(found.rise), 0.0),
+        fall=np.where(speaks, scales["fall"].months(found.fall), 0.0),
         change=change,
         age=found.age,
         now=now,
@@ -328,9 +329,7 @@ TRENDS: dict[str, tuple[Concern, Concern]] = {
 }
 
 
-def _scored(  # noqa: PLR0917 - one row of everything the batch knows
-    row: int, reading: Reading, plan: Plan, batch: _Batch, numbers: _Numbers, model: Model
-) -> Scored:
+def _scored(row: int, reading: Reading, plan: Plan, batch: _Batch, numbers: _Numbers, model: Model) -> Scored:
     heard, late = bool(batch.heard[row]), bool(batch.late[row])
     values = {
         q: float(v)
@@ -418,7 +417,7 @@ def _trends(row: int, plan: Plan, numbers: _Numbers, calm: dict[Concern, None]) 
     return trends
 
 
-def _facts(  # noqa: PLR0917 - one row of everything the batch knows
+def _facts(
     row: int,
     reading: Reading,
     values: dict[str, float],
