@@ -28,8 +28,8 @@ HASH = session.hash_password(PASSWORD)
 class Product:
     """Servers and services in one folder; `kill("risk")` is kill -9 of the service, its keeper brings it back."""
 
-    def __init__(self, folder: Path, *, services=SERVICES):
-        self.stack = Stack(folder)
+    def __init__(self, folder: Path, *, services=SERVICES, postgres_settings=None):
+        self.stack = Stack(folder, postgres_settings=postgres_settings)
         self.fleet = Fleet(self.stack.processes, self.stack.ports, ROOT, services)
 
     def start(self):
