@@ -43,8 +43,8 @@ def play(
     ahead: Annotated[int, typer.Option(help="the diary ends so many days after today")] = 0,
     live_days: Annotated[
         int, typer.Option(help="the last days before today that are played, not sent as history")
-    ] = 21,
-    day_seconds: Annotated[float, typer.Option(help="how long a played day takes")] = 3.0,
+    ] = 14,
+    day_seconds: Annotated[float, typer.Option(help="how long a played day takes")] = 4.0,
 ) -> None:
     """Play recorded diaries: history at once, the last weeks fast, then the rest as time goes by."""
     from zoneinfo import ZoneInfo
