@@ -80,8 +80,7 @@ async def sign_in(
         ).fetchone()
         await conn.commit()  # hashing takes a while: hold nothing meanwhile
         right = (
-            await asyncio.to_thread(_verify, person[1] if person else _nobody(), password)
-            and person is not None
+            await asyncio.to_thread(_verify, person[1] if person else None, password) and person is not None
         )
         await conn.execute(
             "INSERT INTO who.sign_in_attempt (account_hash, at, succeeded) VALUES (%s, %s, %s)",
@@ -97,9 +96,9 @@ async def sign_in(
         return Outcome.SIGNED_IN, token
 
 
-def _verify(password_hash: str, password: str) -> bool:
+def _verify(password_hash: str | None, password: str) -> bool:
     try:
-        return _hasher.verify(password_hash, password)
+        return _hasher.verify(password_hash or _nobody(), password)
     except (VerificationError, InvalidHashError):
         return False
 
