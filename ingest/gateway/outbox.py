@@ -61,7 +61,7 @@ class Outbox:
 
     def __init__(self, path: Path | str, *, room: int = ROOM) -> None:
         self.room = room
-        self._db = sqlite3.connect(path, isolation_level=None)
+        self._db = sqlite3.connect(path, isolation_level=None, timeout=30)
         self._db.execute("PRAGMA journal_mode = WAL")
         self._db.execute(
             "PRAGMA synchronous = FULL"
