@@ -6,8 +6,9 @@ from typing import NamedTuple
 
 from risk.events import Concern
 
-NO_READINGS = "no_readings"
-"""The one concern that no score can speak about: nothing came (see `absence`)."""
+NO_READINGS = {"bp": "no_bp_readings", "glucose": "no_glucose_readings"}
+UNREACHABLE = "unreachable"
+"""The concerns that no score can raise: nothing came, or nothing can come (see `absence`). Any reading answers them."""
 
 
 class Queue(StrEnum):
@@ -42,6 +43,7 @@ class About(NamedTuple):
 _SITTINGS = Calm(3, timedelta(hours=12))
 _DRIFT = Calm(3, timedelta(hours=24))
 _FINGERSTICKS = Calm(2, timedelta(hours=4))
+_ONE = Calm(1, timedelta(0))
 
 _PRESSURE = (
     "Ask for a repeat: seated five minutes, arm at heart level, no talking, right cuff size.",
@@ -76,6 +78,12 @@ _DRIFTING = (
     "Ask for a week of readings, two each morning and evening, then review with the provider.",
 )
 
+_ABSENT = (
+    "Is the patient well, at home, and able to measure? Ask before mentioning the device.",
+    "Batteries, cuff or strips, hub plugged in, app signed in; take one reading together.",
+    "Away or in hospital: pause the expectation until the return date.",
+)
+
 ABOUT: dict[str, About] = {
     Concern.HIGH_PRESSURE: About(
         "High blood pressure", Queue.CLINICAL, "systolic", "bp", _SITTINGS, _PRESSURE
@@ -99,19 +107,19 @@ ABOUT: dict[str, About] = {
         "High glucose", Queue.CLINICAL, "glucose", "glucose", _FINGERSTICKS, _HIGH_GLUCOSE
     ),
     Concern.GLUCOSE_DRIFT: About("Glucose drifting", Queue.CLINICAL, "glucose", "glucose", _DRIFT, _DRIFTING),
-    Concern.SCORE_INCOMPLETE: About(
-        "Reading could not be scored", Queue.TECHNICAL, None, None, Calm(1, timedelta(0))
-    ),
-    NO_READINGS: About(
-        "No readings",
-        Queue.ADHERENCE,
+    Concern.SCORE_INCOMPLETE: About("Reading could not be scored", Queue.TECHNICAL, None, None, _ONE),
+    NO_READINGS["bp"]: About("No blood-pressure readings", Queue.ADHERENCE, None, None, _ONE, _ABSENT),
+    NO_READINGS["glucose"]: About("No glucose readings", Queue.ADHERENCE, None, None, _ONE, _ABSENT),
+    UNREACHABLE: About(
+        "Nothing can arrive from home",
+        Queue.TECHNICAL,
         None,
         None,
-        Calm(1, timedelta(0)),
+        _ONE,
         (
-            "Is the patient well, at home, and able to measure? Ask before mentioning the device.",
-            "Batteries, cuff or strips, hub plugged in, app signed in; take one reading together.",
-            "Away or in hospital: pause the expectation until the return date.",
+            "The hub: power, lights, and whether other things at home have a network.",
+            "Readings wait in the hub and arrive by themselves once it is back; nothing is lost.",
+            "Until then nobody knows how the patient is: for a patient at risk, a call comes first.",
         ),
     ),
 }

@@ -1,16 +1,19 @@
 """How a request becomes a page, and an act an answer: the steps that every route of this room shares."""
 
 from collections.abc import Awaitable, Callable
+from datetime import UTC, date, datetime, time, timedelta
 from typing import Final
 from urllib.parse import parse_qs, urlsplit
 from uuid import UUID, uuid4
+from zoneinfo import ZoneInfo
 
 from fastapi import HTTPException, Request
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
 from psycopg import AsyncConnection
 
-from alerts import episode_web, queue_web, service
-from alerts.access import seen_by
+from alerts import episode_web, queue_web, screen_store, service, store
+from alerts.absence import LABELS, OFTEN, Arrangement, refusal, span
+from alerts.access import WORKS, seen_by
 from alerts.acts import Act, Answer
 from alerts.concerns import Queue
 from alerts.desk_web import Desk, must_work, person
@@ -98,6 +101,61 @@ class Pages:
             back=f"?tab={episode.queue}" if done and ends and _episode(back) else back,
             kept=kept,
         )
+
+    async def measuring(self, request: Request, *, notice: str = "", status: int = 200) -> HTMLResponse:
+        """Everybody's rhythm."""
+        desk, act = self.desk, self.act(request)
+        async with desk.transaction(request) as conn:
+            rows = await screen_store.measuring(conn)
+            patients = await desk.patients(conn, {row.patient_id for row in rows})
+        return desk.page(
+            request,
+            "alerts/measuring.html",
+            status_code=status,
+            notice=notice,
+            rows=[(row, patients[row.patient_id]) for row in rows if row.patient_id in patients],
+            works=act.person.role in WORKS[Queue.ADHERENCE],
+            labels=LABELS,
+            often=OFTEN,
+            span=span,
+            hours=lambda count: timedelta(hours=count),
+            clock=act.clock,
+            today=act.now,
+        )
+
+    async def agree(
+        self, request: Request, patient_id: UUID, kind: str, *, every_hours: int, until: str, reason: str
+    ) -> Response:
+        """Another rhythm, or a pause until the end of a day in the practice's civil time."""
+        act, who = self.act(request), self.desk.who(request)
+        try:
+            day = date.fromisoformat(until) if until else None
+        except ValueError:
+            return await self.measuring(request, notice="That is not a day.", status=CONFLICT)
+        ends = (
+            datetime.combine(day + timedelta(days=1), time.min, ZoneInfo(who.zone)).astimezone(UTC)
+            if day
+            else None
+        )
+        refused = refusal(every_hours, ends, reason, now=act.now)
+        if refused:
+            return await self.measuring(request, notice=refused, status=CONFLICT)
+        agreed = Arrangement(
+            arrangement_id=act.act_id,
+            practice_id=who.practice_id,
+            patient_id=patient_id,
+            kind=kind,
+            every_hours=every_hours,
+            paused_until=ends,
+            reason=reason,
+            at=act.now,
+            by=who.staff_id,
+            by_name=who.name,
+        )
+        async with self.desk.transaction(request) as conn:
+            if not await store.arrange(conn, agreed):
+                raise HTTPException(404, "Nobody of your practice is expected to measure that.")
+        return RedirectResponse("/queue/measuring", status_code=303)
 
     async def answered(self, request: Request, answer: Answer, *, back: str, kept: str = "") -> Response:
         """Back to where the form was: done (303, or the fresh list for htmx), or 409 with the sentence and the note.

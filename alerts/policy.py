@@ -61,6 +61,8 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
     leases: Spans = Spans(_MINUTES_30, _HOURS_4, _HOURS_12)
     """How long a claim holds without a move before the episode goes back to everybody."""
     snooze_at_most: timedelta = timedelta(hours=24)
+    expect_every: timedelta = 3 * _DAY
+    """How often a patient is expected to measure unless something else was agreed (RPM asks for 16 days of 30)."""
 
     def due(self, since: datetime, severity: Severity) -> datetime:
         """When somebody should have come.

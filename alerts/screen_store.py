@@ -255,3 +255,32 @@ async def moved_since(
         Moved(seq=s, patient_id=p, concern=c, move=Move(m), severity=Severity(v))
         for s, p, c, m, v in await rows.fetchall()
     ]
+
+
+class Measured(msgspec.Struct, frozen=True, kw_only=True):
+    """One patient's rhythm of one kind, and who agreed to it."""
+
+    patient_id: UUID
+    kind: str
+    every_hours: int
+    last_at: datetime
+    due_at: datetime
+    paused_until: datetime | None
+    reason: str | None
+    by_name: str | None
+    at: datetime | None
+
+
+async def measuring(conn: AsyncConnection, *, limit: int = 500) -> list[Measured]:
+    """Everybody's rhythm, the most overdue first."""
+    rows = await conn.execute(
+        """SELECT json_build_object('patient_id', e.patient_id, 'kind', e.kind, 'every_hours', e.every_hours,
+                  'last_at', e.last_at, 'due_at', e.due_at, 'paused_until', e.paused_until,
+                  'reason', a.reason, 'by_name', a.by_name, 'at', a.at)::text
+             FROM alerts.expectation e
+             LEFT JOIN LATERAL (SELECT reason, by_name, at FROM alerts.arrangement
+                                 WHERE patient_id = e.patient_id AND kind = e.kind ORDER BY at DESC LIMIT 1) a ON true
+            ORDER BY e.due_at LIMIT %s""",
+        (limit,),
+    )
+    return [msgspec.json.decode(text, type=Measured) for (text,) in await rows.fetchall()]

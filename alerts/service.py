@@ -1,10 +1,10 @@
 """The alerts room: what the pump calls with scores, what pages call for people, what the timers call by themselves."""
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, suppress
 from datetime import datetime
-from typing import Final
+from typing import Final, Protocol
 from uuid import UUID
 
 import msgspec
@@ -13,6 +13,7 @@ import structlog
 from psycopg import AsyncConnection
 
 from alerts import acts, store
+from alerts.absence import weigh
 from alerts.acts import Act, Answer, Last
 from alerts.concerns import Queue
 from alerts.episode import Episode, NotPossible, Transition
@@ -38,13 +39,15 @@ class AlertsRoom:
     ) -> Sequence[EpisodeMoved]:
         """Triage a batch.
 
-        1. Keep each reading's numbers; a reading known before (replay, re-score) stops here.
+        1. Keep each reading's numbers; a reading known before (replay, re-score) stops here. Something came:
+           the next reading is due a while after it.
         2. Load and lock what is known about these patients, in one query.
         3. Decide score by score, in order: pure.
         4. Write episodes, evidence and transitions; their events leave with the pump's outbox.
         """
         new = await store.observe(conn, events)
         scores = [scored for scored in events if _first(scored, new)]
+        await store.expect(conn, [s for s in scores if not s.history], every=self._policy.expect_every)
         outcomes = await self._triage(conn, scores, now=now)
         return [t.event() for t in outcomes]
 
@@ -203,17 +206,75 @@ async def end_what_is_over(conn: AsyncConnection, *, now: datetime) -> int:
     return len(made)
 
 
+class Homes(Protocol):
+    """Who knows why nothing can arrive from a home: a hub offline, a clock wrong. Asked before a patient is."""
+
+    async def unreachable(
+        self, conn: AsyncConnection, patients: Collection[UUID], *, now: datetime
+    ) -> Mapping[UUID, str]:
+        """The cause in a few words ("The hub is offline"), for those where there is one."""
+        ...
+
+
+class NobodyKnows:
+    """No plumbing is watched: every silence is asked about."""
+
+    async def unreachable(self, *_: object, **__: object) -> Mapping[UUID, str]:
+        return {}
+
+
+async def hear_silence(
+    conn: AsyncConnection, homes: Homes, *, now: datetime, policy: Policy = DEFAULT
+) -> int:
+    """Expectations that came due; how many were weighed. Several processes may do it at once."""
+    due = await store.overdue(conn, now=now, limit=SWEEP)
+    if not due:
+        return 0
+    patients = {expected.patient_id for expected in due}
+    causes = await homes.unreachable(conn, patients, now=now)
+    known = await store.known(conn, patients, closed_since=now)
+    before = {e.episode_id: e.number for concerns in known.values() for e in concerns.values()}
+    made: list[Transition] = []
+    again = []
+    for expected in due:
+        concerns = known.setdefault(expected.patient_id, {})
+        silence = weigh(expected, concerns, causes.get(expected.patient_id), policy, now=now)
+        again.append((expected, silence.look_again))
+        if silence.transition is not None:
+            made.append(silence.transition)
+            concerns[silence.transition.episode.concern] = silence.transition.episode
+    await store.save_silences(conn, before, made)
+    await store.look_again(conn, again)
+    return len(due)
+
+
 async def keep_time(
-    transact: Transact, clock: Callable[[], datetime], stopping: asyncio.Event, *, every_s: float = 5.0
+    transact: Transact,
+    clock: Callable[[], datetime],
+    stopping: asyncio.Event,
+    *,
+    homes: Homes | None = None,
+    every_s: float = 5.0,
+    settle_s: float = 300.0,
 ) -> None:
-    """Do what is due, until asked to stop. The due times lie in the database: a process that was away catches up."""
+    """Do what is due, until asked to stop. The due times lie in the database: a process that was away catches up.
+
+    Silence is heard only `settle_s` after the start: what piled up while we were away ourselves arrives first, and
+    our own outage is not the patients' silence.
+    """
+    asked = homes or NobodyKnows()
+    loop = asyncio.get_running_loop()
+    settled = loop.time() + settle_s
     while not stopping.is_set():
+        moved = 0
         try:
             async with transact() as conn:
-                moved = await end_what_is_over(conn, now=clock())
+                now = clock()
+                moved = await end_what_is_over(conn, now=now)
+                if loop.time() >= settled:
+                    moved = max(moved, await hear_silence(conn, asked, now=now))
         except (psycopg.OperationalError, psycopg.InterfaceError) as error:
             log.warning("alerts.timers_away", error=type(error).__name__)
-            moved = 0
         if moved < SWEEP:
             with suppress(TimeoutError):
                 async with asyncio.timeout(every_s):

@@ -12,6 +12,7 @@ from uuid import UUID
 import msgspec
 from psycopg import AsyncConnection
 
+from alerts.absence import Arrangement, Expectation
 from alerts.acts import Last
 from alerts.concerns import Queue
 from alerts.episode import Episode, Transition
@@ -173,6 +174,11 @@ async def save_act(
     last = {t.episode.episode_id: t.episode for t in transitions}
     await _update(conn, list(last.values()), before, _PEOPLES)
     await _insert_transitions(conn, transitions)
+    await _send(conn, transitions)
+
+
+async def _send(conn: AsyncConnection, transitions: Sequence[Transition]) -> None:
+    """Into the outbox, in the caller's transaction."""
     for transition in transitions:
         event = transition.event()
         await conn.execute(
@@ -279,6 +285,96 @@ async def add_comment(
            VALUES (%s, %s, %s, %s, %s, %s, %s) ON CONFLICT (comment_id) DO NOTHING""",
         (comment_id, episode.practice_id, episode.episode_id, by, name, at, said),
     )
+
+
+# Silence ------------------------------------------------------------------------------------------------------------
+
+
+async def expect(conn: AsyncConnection, scores: Sequence[Scored], *, every: timedelta) -> None:
+    """Something came: the next is due a while after. The first live reading of a kind makes the expectation."""
+    newest: dict[tuple[UUID, str], Scored] = {}
+    for scored in scores:
+        key = scored.patient_id, scored.kind
+        if key not in newest or scored.received_at > newest[key].received_at:
+            newest[key] = scored
+    rows = [newest[key] for key in sorted(newest)]
+    if rows:
+        await conn.execute(
+            """INSERT INTO alerts.expectation AS e (patient_id, kind, practice_id, every_hours, last_at, due_at)
+               SELECT patient_id, kind, practice_id, %(hours)s, last_at, last_at + %(hours)s * interval '1 hour'
+                 FROM unnest(%(patients)s::uuid[], %(kinds)s::text[], %(practices)s::int[], %(last)s::timestamptz[])
+                      AS t (patient_id, kind, practice_id, last_at)
+               ON CONFLICT (patient_id, kind) DO UPDATE
+                  SET last_at = excluded.last_at,
+                      due_at = greatest(excluded.last_at + e.every_hours * interval '1 hour', e.paused_until)
+                WHERE e.last_at < excluded.last_at""",
+            {
+                "hours": every // timedelta(hours=1),
+                "patients": [s.patient_id for s in rows],
+                "kinds": [s.kind for s in rows],
+                "practices": [s.practice_id for s in rows],
+                "last": [s.received_at for s in rows],
+            },
+        )
+
+
+async def overdue(conn: AsyncConnection, *, now: datetime, limit: int) -> list[Expectation]:
+    """Expectations that came due, locked; what another process is at already is skipped."""
+    rows = await conn.execute(
+        """SELECT row_to_json(e)::text FROM alerts.expectation e WHERE due_at <= %s
+            ORDER BY due_at LIMIT %s FOR UPDATE SKIP LOCKED""",
+        (now, limit),
+    )
+    return [msgspec.json.decode(text, type=Expectation) for (text,) in await rows.fetchall()]
+
+
+async def look_again(conn: AsyncConnection, asked: Sequence[tuple[Expectation, datetime]]) -> None:
+    await conn.execute(
+        """UPDATE alerts.expectation e SET due_at = t.due_at
+             FROM unnest(%s::uuid[], %s::text[], %s::timestamptz[], %s::timestamptz[])
+                  AS t (patient_id, kind, was_due, due_at)
+            WHERE e.patient_id = t.patient_id AND e.kind = t.kind AND e.due_at = t.was_due""",
+        (
+            [expected.patient_id for expected, _ in asked],
+            [expected.kind for expected, _ in asked],
+            [expected.due_at for expected, _ in asked],
+            [due_at for _, due_at in asked],
+        ),
+    )
+
+
+async def save_silences(
+    conn: AsyncConnection, before: Mapping[UUID, int], transitions: Sequence[Transition]
+) -> None:
+    """Episodes that nobody's reading and nobody's hand moved; tells the next room."""
+    last = {t.episode.episode_id: t.episode for t in transitions}
+    await _insert(conn, [e for e in last.values() if e.episode_id not in before])
+    await _update(
+        conn, [e for e in last.values() if e.episode_id in before], before, Episode.__struct_fields__
+    )
+    await _insert_transitions(conn, transitions)
+    await _send(conn, transitions)
+
+
+async def arrange(conn: AsyncConnection, agreed: Arrangement) -> bool:
+    """What was agreed about measuring, kept for ever, and what follows for the next due time; False: no such patient."""
+    done = await conn.execute(
+        """UPDATE alerts.expectation
+              SET every_hours = %(every)s, paused_until = %(until)s,
+                  due_at = greatest(last_at + %(every)s * interval '1 hour', %(until)s::timestamptz, %(at)s)
+            WHERE patient_id = %(patient)s AND kind = %(kind)s""",
+        {"every": agreed.every_hours, "until": agreed.paused_until, "at": agreed.at,
+         "patient": agreed.patient_id, "kind": agreed.kind},
+    )  # fmt: skip
+    if done.rowcount == 1:
+        await conn.execute(
+            """INSERT INTO alerts.arrangement (arrangement_id, practice_id, patient_id, kind, every_hours, paused_until,
+                                               reason, at, by, by_name)
+               SELECT * FROM jsonb_to_record(%s) AS t (arrangement_id uuid, practice_id int, patient_id uuid, kind text,
+                      every_hours int, paused_until timestamptz, reason text, at timestamptz, by uuid, by_name text)""",
+            (_text(agreed),),
+        )
+    return done.rowcount == 1
 
 
 async def forget_observations(conn: AsyncConnection, *, before: datetime) -> int:

@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 
 from alerts import episode as ep
-from alerts.concerns import NO_READINGS, Queue, about
+from alerts.concerns import NO_READINGS, UNREACHABLE, Queue, about
 from alerts.episode import RANK, Cause, Episode, State, Transition, worse
 from alerts.events import Move, Severity, episode_id
 from alerts.policy import Policy
@@ -25,7 +25,7 @@ class Why(StrEnum):
 
     FIRST = "first time over the line"
     WORSE = "worse than before"
-    AGAIN = "back within three days of closing"
+    AGAIN = "returned within three days of closing"
     BACK = "still over the line after it was handled"
     WORSE_THAN_HANDLED = "worse than what was handled"
     WORSE_THAN_SNOOZED = "worse than what was snoozed"
@@ -50,7 +50,11 @@ class Why(StrEnum):
     LEASE_OVER = "the claim ran out without a move"
     SNOOZE_OVER = "the snooze ended"
     REST_OVER = "handled, and its rest is over"
+    # absence, see `absence`
     NO_DATA = "no reading came in time"
+    STILL_NO_DATA = "still no reading after it was handled"
+    UNREACHABLE = "nothing can arrive from this home"
+    PAUSED = "measuring is paused"
 
 
 class Decision(msgspec.Struct, frozen=True):
@@ -160,7 +164,7 @@ def _calm(  # noqa: PLR0911 - one line per answer
     began = known.calm_since or scored.effective_at
     if known.calm + 1 >= wanted.readings and (technical or scored.effective_at - began >= wanted.over):
         match known.state:
-            case State.HANDLED if scored.effective_at <= _rests_until(known, policy):
+            case State.HANDLED if not technical and scored.effective_at <= rests_until(known, policy):
                 return Decision(Why.CALM)  # a rest stays visible until it ends
             case State.HANDLED | State.SNOOZED:
                 return Decision(Why.CALM_CLOSED, Move.CLOSED, known.severity)
@@ -176,7 +180,7 @@ def _calm(  # noqa: PLR0911 - one line per answer
     return Decision(Why.CALM) if eased.why is Why.LATCHED else eased
 
 
-def _rests_until(known: Episode, policy: Policy) -> datetime:
+def rests_until(known: Episode, policy: Policy) -> datetime:
     handled = known.handled_severity or known.severity
     return (known.handled_at or known.since) + policy.rests(known.disposition, handled)
 
@@ -197,13 +201,13 @@ def fold(scored: Scored, known: Mapping[str, Episode], policy: Policy, *, now: d
         if before is None or finding.tier.rank > before.tier.rank:
             findings[finding.concern] = finding
     spoken: dict[str, None] = dict.fromkeys(sorted(findings, key=lambda c: -findings[c].tier.rank))
-    spoken.update(dict.fromkeys(c for c in (*scored.assessed, *_answered(known)) if c in known))
+    spoken.update(dict.fromkeys(c for c in (*scored.assessed, *_answered(scored)) if c in known))
     return [_carry_out(scored, c, findings.get(c), known.get(c), policy, now=now) for c in spoken]
 
 
-def _answered(known: Mapping[str, Episode]) -> Iterable[str]:
-    """Any score at all answers "could not be scored" and "no readings"."""
-    return (c for c in (Concern.SCORE_INCOMPLETE, NO_READINGS) if c in known)
+def _answered(scored: Scored) -> Iterable[str]:
+    """What any score at all answers: it could be scored, it arrived, and something of its kind came."""
+    return (Concern.SCORE_INCOMPLETE, UNREACHABLE, NO_READINGS.get(scored.kind, UNREACHABLE))
 
 
 def _carry_out(

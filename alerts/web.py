@@ -9,7 +9,7 @@ from fastapi.responses import HTMLResponse, JSONResponse, Response
 from alerts import acts, episode_web, service, stream_web
 from alerts.access import WORKS
 from alerts.concerns import Queue
-from alerts.desk_web import Desk, Doorbell, must_work
+from alerts.desk_web import Desk, Doorbell, must_see, must_work
 from alerts.pages_web import Pages
 from alerts.policy import DEFAULT, Policy
 from alerts.queue_web import view_of
@@ -27,6 +27,7 @@ def router(desk: Desk, bell: Doorbell, policy: Policy = DEFAULT) -> APIRouter:
     _seen(routes, pages, bell)
     _done_to_patients(routes, pages)
     _done_to_episodes(routes, pages)
+    _agreed(routes, pages)
     return routes
 
 
@@ -176,3 +177,26 @@ def _done_to_episodes(routes: APIRouter, pages: Pages) -> None:
             )
             refused = await service.comment(conn, episode_id, act, comment_id=comment_id, said=said)
         return await pages.answered(request, refused or [], back=back, kept=said)
+
+
+def _agreed(routes: APIRouter, pages: Pages) -> None:
+    """Who measures how often, and who need not for a while."""
+
+    @routes.get("/measuring", response_class=HTMLResponse)
+    async def measuring(request: Request) -> HTMLResponse:
+        must_see(pages.desk.who(request), Queue.ADHERENCE)
+        return await pages.measuring(request)
+
+    @routes.post("/measuring/{patient_id}/{kind}")
+    async def agree(
+        request: Request,
+        patient_id: UUID,
+        kind: str,
+        every_hours: Number,
+        until: Text = "",
+        reason: Text = "",
+    ) -> Response:
+        must_work(pages.desk.who(request), Queue.ADHERENCE)
+        return await pages.agree(
+            request, patient_id, kind, every_hours=every_hours, until=until.strip(), reason=reason.strip()
+        )

@@ -16,6 +16,7 @@ from ccm_bridge import web as ccm_web
 from ccm_bridge.service import CcmRoom
 from deploy import bus, database, metrics
 from deploy.device_days import device_days
+from deploy.homes import Hubs
 from deploy.lifecycle import Life, Service, serve_http
 from deploy.pump import Course, Pump, consumer
 from deploy.relay import Relay
@@ -131,7 +132,9 @@ async def alerts(settings: Settings, opened: AsyncExitStack, life: Life) -> None
     settings.require("database")
     pool = await opened.enter_async_context(database.pool(settings.database, size=1))
     async with asyncio.TaskGroup() as group:
-        group.create_task(keep_time(pool.connection, utc_now, life.stopping), name="alerts.timers")
+        group.create_task(
+            keep_time(pool.connection, utc_now, life.stopping, homes=Hubs()), name="alerts.timers"
+        )
         await pumped(
             settings,
             opened,

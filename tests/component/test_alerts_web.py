@@ -188,13 +188,20 @@ async def test_the_timeline_has_the_columns_a_chart_draws(shop):
 
 # Roles and borders --------------------------------------------------------------------------------------------------
 
-GETS = ["/queue", "/queue?tab=technical", "/queue/episode/{e}", "/queue/episode/{e}/timeline"]
+GETS = [
+    "/queue",
+    "/queue?tab=technical",
+    "/queue/measuring",
+    "/queue/episode/{e}",
+    "/queue/episode/{e}/timeline",
+]
 POSTS = {
     "/queue/patient/{p}/claim": {}, "/queue/patient/{p}/take-over": {}, "/queue/patient/{p}/hand-back": {},
     "/queue/episode/{e}/settle": {"seen": "1", "code": "noise"}, "/queue/episode/{e}/escalate": {"seen": "1"},
     "/queue/episode/{e}/snooze": {"seen": "1", "reason": "recheck"}, "/queue/episode/{e}/close": {"seen": "1"},
     "/queue/episode/{e}/task": {}, "/queue/episode/{e}/comment": {"comment_id": str(uuid4()), "said": "x"},
     "/queue/undo": {"act_id": str(uuid4())},
+    "/queue/measuring/{p}/bp": {"every_hours": "24"},
 }  # fmt: skip
 
 
@@ -208,7 +215,7 @@ def test_every_route_of_the_room_is_in_these_tables():
     }
     told = (
         {(url.split("?")[0], "GET") for url in GETS}
-        | {(url, "POST") for url in POSTS}
+        | {(url.replace("/bp", "/{kind}"), "POST") for url in POSTS}
         | {("/queue/stream", "GET")}
     )
     assert ours == told
@@ -229,7 +236,7 @@ async def test_chris_of_another_practice_changes_nothing_of_ours_on_any_route(sh
     async with shop.hands("chris") as chris:
         for url, fields in POSTS.items():
             answer = await chris.post(url.format(e=episode, p=shop.clinic.patients["maria"]), **fields)
-            assert answer.status_code == (404 if "{e}" in url else 409), url
+            assert answer.status_code == (404 if "{e}" in url or "measuring" in url else 409), url
             assert "Maria" not in answer.text, url
     await nothing_happened(shop)
 
@@ -245,8 +252,8 @@ async def test_who_may_not_work_the_clinical_queue_is_told_whose_it_is(shop, who
     episode = await opened(shop)
     async with shop.hands(who) as hands:
         for url, fields in POSTS.items():
-            if url.endswith("/comment") and who == "eve":
-                continue  # a coordinator may say something
+            if url.endswith(("/comment", "/bp")) and who == "eve":
+                continue  # a coordinator may say something, and agree on measuring
             answer = await hands.post(url.format(e=episode, p=shop.clinic.patients["maria"]), **fields)
             assert answer.status_code in ((403,) if url != "/queue/undo" else (403, 409)), url
     await nothing_happened(shop)
