@@ -5,7 +5,7 @@ from collections.abc import Collection
 from ccm_bridge.billing.book import Ladder
 from ccm_bridge.billing.facts import FamilyPolicy
 from ccm_bridge.billing.ladder import Climb, climb
-from ccm_bridge.billing.proposal import Proposal, Reading
+from ccm_bridge.billing.proposal import Codes, Proposal, Reading
 from ccm_bridge.billing.scene import Scene
 from ccm_bridge.billing.tally import AS_STAFF, Doer, Tally
 from ccm_bridge.billing.words import Compared, Family, Finding, Outcome, Reason
@@ -155,13 +155,13 @@ def _choose(
     return Reading(codes=winner.codes, held=winner.held, findings=(choice, *explain(rule, ladder, winner)))
 
 
-def spelled(codes: object) -> str:
+def spelled(codes: Codes) -> str:
     """Codes as people write them.
 
     >>> spelled({"99490": 1, "99439": 2})
     '99490 x1 + 99439 x2'
     """
-    return " + ".join(f"{code} x{units}" for code, units in dict(codes).items())  # type: ignore[call-overload]
+    return " + ".join(f"{code} x{units}" for code, units in codes.items())
 
 
 def explain(rule: str, ladder: Ladder, stand: Climb) -> tuple[Finding, ...]:

@@ -82,8 +82,8 @@ def _decision(
     standing = {family: verdict(gates, family) for family in Family}
     asked = {each.family for each in proposals}
     open_ones = [each for each in proposals if standing[each.family] is Outcome.MET]
-    open_ones, exclusion = _one_care_program(open_ones)
     waiting = [each for each in proposals if standing[each.family] is Outcome.HOLD]
+    open_ones, exclusion = _one_care_program(open_ones, waiting)
 
     prices = book.prices_of(scene.month)
     lines = tuple(
@@ -99,7 +99,7 @@ def _decision(
         *(each for each in gates if not each.concerns or each.concerns & (asked | _followed(scene))),
         *(_of(each.family, finding) for each in proposals for finding in each.sure.findings),
         *exclusion,
-        *(_doubt(each) for each in open_ones if each.in_doubt and each.sure.codes != each.possible.codes),
+        *(_of(each.family, _doubt(each)) for each in open_ones if each.sure.codes != each.possible.codes),
         *(
             _of(each.family, _closed(each, standing[each.family]))
             for each in proposals
@@ -227,17 +227,22 @@ def _one_condition(gates: Sequence[Finding]) -> bool:
     return any(each.rule == "C1" and each.outcome is Outcome.BLOCK for each in gates)
 
 
-def _one_care_program(proposals: list[Proposal]) -> tuple[list[Proposal], list[Finding]]:
-    """X5: never chronic and principal care management for one patient and month."""
-    reached = {each.family: each for each in proposals if each.possible.codes}
+def _one_care_program(
+    open_ones: list[Proposal], waiting: list[Proposal]
+) -> tuple[list[Proposal], list[Finding]]:
+    """X5: never chronic and principal care management for one patient and month.
+
+    Principal care gives way, also to a chronic care management that still waits for a person.
+    """
+    reached = {each.family: each.possible.codes for each in (*waiting, *open_ones) if each.possible.codes}
     if not {Family.CCM, Family.PCM} <= set(reached):
-        return proposals, []
+        return open_ones, []
     says = (
-        f"{spelled(reached[Family.CCM].possible.codes)} and {spelled(reached[Family.PCM].possible.codes)} exclude each "
-        "other: chronic care management is kept, a person may choose."
+        f"{spelled(reached[Family.CCM])} and {spelled(reached[Family.PCM])} exclude each other: "
+        "chronic care management goes first, a person may choose."
     )
     found = Finding(rule="X5", outcome=Outcome.HOLD, says=says, reasons=(Reason.PCM_MONTH,))
-    return [each for each in proposals if each.family is not Family.PCM], [found]
+    return [each for each in open_ones if each.family is not Family.PCM], [found]
 
 
 def _asks(finding: Finding) -> bool:

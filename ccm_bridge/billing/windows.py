@@ -7,7 +7,6 @@ import msgspec
 
 from ccm_bridge.billing.book import Device
 from ccm_bridge.billing.civil import day_of, last_of, midnight, month_of, next_first, second_of
-from ccm_bridge.billing.facts import DeviceWindow
 from ccm_bridge.billing.monitoring import consent_day, day_text, rpm_of
 from ccm_bridge.billing.proposal import Proposal, Reading
 from ccm_bridge.billing.scene import Scene
@@ -17,6 +16,18 @@ DAY = timedelta(days=1)
 UNKNOWN = Reason.UNKNOWN_FACT
 
 
+class Listed(msgspec.Struct, frozen=True, kw_only=True):
+    """A window with its dates, the last one included. Days with data may be unknown."""
+
+    start: date
+    end: date
+    days: int | None
+
+    @property
+    def length(self) -> int:
+        return (self.end - self.start) // DAY + 1
+
+
 class Period(msgspec.Struct, frozen=True, kw_only=True):
     """30 days that ended in this month: at least, and at most, so many days with data that count."""
 
@@ -24,77 +35,80 @@ class Period(msgspec.Struct, frozen=True, kw_only=True):
     end: date
     at_least: int
     at_most: int
-    clear: bool  # False: overlapping windows were listed, and nobody knows which is the period
 
 
-def windows_of_month(scene: Scene) -> tuple[list[DeviceWindow], list[Finding]]:
-    """The windows that can be decided now, and why the others cannot."""
+def windows_of_month(scene: Scene) -> tuple[list[Listed], list[Finding]]:
+    """The windows that can be decided now, and why others cannot. A window belongs to the month in which it ends."""
+    listed, said = _listed(scene)
     last = last_of(scene.month)
-    decided, said = [], []
-    for window in scene.facts.device_windows or ():
-        start, end = window.start, window.end
-        shown = {"start": day_text(start), "end": day_text(end), "days": window.days_with_data}
-        if start is None or end is None:
-            said.append(
-                _window(Outcome.HOLD, (Reason.WINDOW_UNCLEAR, UNKNOWN), "A window without its dates.", shown)
-            )
-        elif end > last or _still_open(scene, end):
-            if start <= last:
-                says = (
-                    f"The window to {end} is open: 15 or 16 days decide its code, so nothing is proposed yet."
-                )
-                said.append(_window(Outcome.EXCLUDE, (Reason.OPEN_WINDOW,), says, shown))
-        elif month_of(end) == scene.month:
+    decided = []
+    for window in listed:
+        if window.end > last or _still_open(scene, window.end):
+            if window.start <= last:
+                says = f"The window to {window.end} is open: its last days may change the code."
+                said.append(_finding(Outcome.EXCLUDE, (Reason.OPEN_WINDOW,), says, window))
+        elif month_of(window.end) == scene.month:
             decided.append(window)
     return decided, said
 
 
-def periods_of(scene: Scene, windows: Sequence[DeviceWindow]) -> tuple[list[Period], list[Finding]]:
-    """One period for windows that share days, whatever the number of devices (R6).
+def _listed(scene: Scene) -> tuple[list[Listed], list[Finding]]:
+    listed, said = [], []
+    for window in scene.facts.device_windows or ():
+        if window.start is not None and window.end is not None:
+            listed.append(Listed(start=window.start, end=window.end, days=window.days_with_data))
+        else:
+            reasons = (Reason.WINDOW_UNCLEAR, UNKNOWN)
+            said.append(
+                Finding(rule="6.1", outcome=Outcome.HOLD, says="A window without its dates.", reasons=reasons)
+            )
+    return listed, said
+
+
+def periods_of(scene: Scene, windows: Sequence[Listed]) -> tuple[list[Period], list[Finding]]:
+    """One period for windows that share days, whatever the number of devices (R6), and what is doubtful about it.
 
     Data of several devices on the same 30 days is a union of days: at least the most of one, at most the sum.
     Windows that overlap without being the same cannot both be the period: the least of them is sure.
     """
-    device = scene.rules.device
     periods, said = [], []
     for group in _overlapping(windows):
-        bounds = {(each.start, each.end) for each in group}
-        start, end = group[0].start, group[0].end
-        if start is None or end is None:
-            continue
-        end = max(each.end for each in group if each.end is not None)
-        at_least = min(
-            _least(scene, [each for each in group if (each.start, each.end) == one]) for one in bounds
-        )
-        at_most = min(device.window_days, sum(_most(scene, each) for each in group))
-        odd = [each for each in group if _days_long(each) != device.window_days]
-        clear = len(bounds) == 1 and not odd and not _reaches_back(scene, group)
-        if not clear:
-            says = f"The windows from {start} to {end} are not one clean {device.window_days}-day period."
-            shown = {
-                "start": day_text(start),
-                "end": day_text(end),
-                "windows": len(bounds),
-                "needed": device.window_days,
-            }
-            reasons = (Reason.WINDOW_UNCLEAR,)
-            said.append(
-                _window(
-                    Outcome.HOLD if odd or _reaches_back(scene, group) else Outcome.WARN, reasons, says, shown
-                )
+        doubts = _doubts(scene, group)
+        same_days = [[each for each in group if (each.start, each.end) == dates] for dates in _dates(group)]
+        sure = not any(each.outcome is Outcome.HOLD for each in doubts)
+        periods.append(
+            Period(
+                start=group[0].start,
+                end=max(each.end for each in group),
+                at_least=min(max(_least(scene, each) for each in same) for same in same_days) if sure else 0,
+                at_most=min(scene.rules.device.window_days, sum(_most(scene, each) for each in group)),
             )
-            if odd or _reaches_back(scene, group):
-                at_least = 0
-        if any(each.days_with_data is None for each in group):
-            shown = {"start": day_text(start), "end": day_text(end), "days": None}
-            said.append(_window(Outcome.HOLD, (UNKNOWN,), "Days with data are not known.", shown))
-        if _dead_by(scene, end):
-            shown = {"end": day_text(end)}
-            says = "The patient died before the window closed, so its date of service would follow the death."
-            said.append(_window(Outcome.HOLD, (Reason.AFTER_DEATH,), says, shown))
-            at_least = 0
-        periods.append(Period(start=start, end=end, at_least=at_least, at_most=at_most, clear=clear))
+        )
+        said += doubts
     return periods, said
+
+
+def _doubts(scene: Scene, group: Sequence[Listed]) -> list[Finding]:
+    """Why a group of windows is not one clean period that can be dated."""
+    wanted = scene.rules.device.window_days
+    whole = Listed(start=group[0].start, end=max(each.end for each in group), days=None)
+    said = []
+    if any(each.length != wanted for each in group) or _reaches_back(scene, whole):
+        says = f"Not a period of {wanted} days of its own."
+        said.append(_finding(Outcome.HOLD, (Reason.WINDOW_UNCLEAR,), says, whole))
+    if len(_dates(group)) > 1:
+        says = "Windows overlap: they make one period, by the least of them."
+        said.append(_finding(Outcome.WARN, (Reason.WINDOW_UNCLEAR,), says, whole))
+    if any(each.days is None for each in group):
+        said.append(_finding(Outcome.WARN, (UNKNOWN,), "Days with data are not known.", whole))
+    if _dead_by(scene, whole.end):
+        says = "The patient died before the window closed: its date of service would follow the death."
+        said.append(_finding(Outcome.HOLD, (Reason.AFTER_DEATH,), says, whole))
+    return said
+
+
+def _dates(group: Sequence[Listed]) -> set[tuple[date, date]]:
+    return {(each.start, each.end) for each in group}
 
 
 def propose_supply(scene: Scene, period: Period) -> Proposal:
@@ -157,9 +171,8 @@ def _tier_reading(device: Device, days: int, period: Period) -> Reading:
     return Reading(findings=(under,))
 
 
-def _window(
-    outcome: Outcome, reasons: tuple[Reason, ...], says: str, shown: dict[str, str | int | None]
-) -> Finding:
+def _finding(outcome: Outcome, reasons: tuple[Reason, ...], says: str, window: Listed) -> Finding:
+    shown = {"start": day_text(window.start), "end": day_text(window.end), "days": window.days}
     return Finding(rule="6.1", outcome=outcome, says=says, reasons=reasons, compared=shown)
 
 
@@ -168,57 +181,35 @@ def _still_open(scene: Scene, end: date) -> bool:
     return asked is not None and second_of(asked) < midnight(end + DAY, scene.zone)
 
 
-def _overlapping(windows: Sequence[DeviceWindow]) -> Iterator[list[DeviceWindow]]:
+def _overlapping(windows: Sequence[Listed]) -> Iterator[list[Listed]]:
     """Groups of windows that share days, in order of time."""
-    group: list[DeviceWindow] = []
-    reached: date | None = None
-    for window in sorted(windows, key=lambda each: (each.start or date.max, each.end or date.max)):
-        if window.start is None or window.end is None:
-            continue
-        if group and reached is not None and window.start > reached:
+    group: list[Listed] = []
+    for window in sorted(windows, key=lambda each: (each.start, each.end)):
+        if group and window.start > max(each.end for each in group):
             yield group
-            group, reached = [], None
+            group = []
         group.append(window)
-        reached = window.end if reached is None else max(reached, window.end)
     if group:
         yield group
 
 
-def _days_long(window: DeviceWindow) -> int | None:
-    return None if window.start is None or window.end is None else (window.end - window.start) // DAY + 1
-
-
-def _reaches_back(scene: Scene, group: Sequence[DeviceWindow]) -> bool:
+def _reaches_back(scene: Scene, period: Listed) -> bool:
     """Whether a listed window of an earlier month shares days with this period."""
-    start = group[0].start
-    return any(
-        each.start is not None
-        and each.end is not None
-        and start is not None
-        and each.start < start <= each.end
-        and month_of(each.end) < scene.month
-        for each in scene.facts.device_windows or ()
-    )
+    return any(month_of(each.end) < scene.month and period.start <= each.end for each in _listed(scene)[0])
 
 
-def _least(scene: Scene, same_days: Sequence[DeviceWindow]) -> int:
-    """Days that surely count: as many of the excluded dates as there are may have held data."""
-    return max(
-        max(0, (each.days_with_data or 0) - ((_days_long(each) or 0) - _open_days(scene, each)))
-        for each in same_days
-    )
+def _least(scene: Scene, window: Listed) -> int:
+    """Days that surely count: as many of the dates that are out as there are may have held data."""
+    return max(0, (window.days or 0) - (window.length - _open_days(scene, window)))
 
 
-def _most(scene: Scene, window: DeviceWindow) -> int:
+def _most(scene: Scene, window: Listed) -> int:
     """Days that possibly count; unknown is all of them."""
-    listed = scene.rules.device.window_days if window.days_with_data is None else window.days_with_data
-    return min(listed, _open_days(scene, window))
+    return min(window.length if window.days is None else window.days, _open_days(scene, window))
 
 
-def _open_days(scene: Scene, window: DeviceWindow) -> int:
+def _open_days(scene: Scene, window: Listed) -> int:
     """Dates of a window on which readings count: from set-up and consent on, until revocation takes effect."""
-    if window.start is None or window.end is None:
-        return 0
     rpm = rpm_of(scene)
     begins = [day for day in (window.start, rpm.setup_on, consent_day(scene)) if day is not None]
     ends = window.end
@@ -229,4 +220,4 @@ def _open_days(scene: Scene, window: DeviceWindow) -> int:
 
 def _dead_by(scene: Scene, end: date) -> bool:
     died = scene.facts.died_at
-    return bool(died) and second_of(died) < midnight(end + DAY, scene.zone) if died else False
+    return bool(died and second_of(died) < midnight(end + DAY, scene.zone))

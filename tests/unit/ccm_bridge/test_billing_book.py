@@ -61,6 +61,7 @@ def test_national_amounts(month, amounts):
 
 def test_a_code_without_a_published_price_has_none():
     assert shipped().prices_of("2025-06").allowed("99426") is None
+    assert shipped().prices_of("2026-06").allowed("99999") is None
     decision = decided(
         work(45, program="PCM", start="2025-11-03T10:00:00-05:00"),
         month="2025-11",
@@ -159,8 +160,17 @@ def test_a_new_year_is_two_data_files(with_2031):
 def test_two_sets_in_force_at_once_are_refused(tmp_path):
     for file in YEARS.glob("*.toml"):
         shutil.copy(file, tmp_path)
-    shutil.copy(YEARS / "rules-2026.toml", tmp_path / "rules-2026b.toml")
-    with pytest.raises(ValueError, match="CY2026 and CY2026 are both in force on 2026-01-01"):
+    (tmp_path / "rules-notes.txt").write_text("not a rule set")
+    assert len(read_book(tmp_path).rules) == 2
+    late = (
+        (YEARS / "rules-2026.toml")
+        .read_text()
+        .replace("effective_from = 2026-01-01", "effective_from = 2026-12-31")
+    )
+    (tmp_path / "rules-2027.toml").write_text(
+        late.replace("effective_to = 2026-12-31", "effective_to = 2027-12-31")
+    )
+    with pytest.raises(ValueError, match="CY2026 and CY2026 are both in force on 2026-12-31"):
         read_book(tmp_path)
 
 
@@ -202,6 +212,8 @@ def test_a_set_covers_whole_months_only():
         True,
         False,
     ]
+    assert rules.covers("2026-01")
+    assert rules.covers("2026-12")
 
 
 def test_a_conflict_may_begin_and_end():
@@ -223,7 +235,7 @@ def test_a_conflict_may_begin_and_end():
 
 def _named_rules():
     """Every rule id that a module of the reasoner writes into a finding or a cut, and those of the conflict table."""
-    called = {"Finding", "Cut", "predicate", "exclude", "doubt", "explain", "_window", "Excluded"}
+    called = {"Finding", "Cut", "predicate", "exclude", "doubt", "explain", "_finding", "Excluded"}
     named = {row.rule for row in shipped().conflicts}
     for file in ROOM.glob("*.py"):
         for node in ast.walk(ast.parse(file.read_text())):

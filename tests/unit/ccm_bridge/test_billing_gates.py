@@ -237,6 +237,26 @@ def test_chronic_and_principal_care_never_stand_together():
     assert Reason.PCM_MONTH in decision.reasons
 
 
+def test_principal_care_gives_way_to_chronic_care_that_still_waits():
+    decision = decided(
+        work(25), work(35, day=4, program="PCM"), pcm={"gate_documented": True}, care_plan=None
+    )
+    assert dict(decision.codes) == {}
+    assert dict(decision.held) == {"99490": 1}
+    assert decision.hold
+
+
+def test_principal_care_stands_where_chronic_care_is_out():
+    decision = decided(
+        work(25),
+        work(35, day=4, program="PCM"),
+        pcm={"gate_documented": True},
+        significant_risk_documented=False,
+    )
+    assert dict(decision.codes) == {"99426": 1}
+    assert not decision.hold
+
+
 def test_principal_care_that_reaches_nothing_disturbs_nobody():
     assert billed(work(25), work(5, day=4, program="PCM"), pcm={"gate_documented": True}) == {"99490": 1}
 

@@ -219,7 +219,7 @@ DEVICES = [
     ("no days", [window(0), window(1)], {}, False),
     ("sixteen only together", [window(8), window(8)], {}, True),
     ("fifteen together", [window(8), window(7)], {"99445": 1}, False),
-    ("one unknown beside enough", [window(16), window(None)], {"99454": 1}, True),
+    ("one unknown beside enough", [window(16), window(None)], {"99454": 1}, False),
     ("shifted, both enough", [window(18), window(20, "2026-10-28")], {"99454": 1}, False),
     ("shifted, one enough", [window(10), window(20, "2026-10-28")], {}, True),
     ("shifted, few", [window(2), window(3, "2026-10-28")], {"99445": 1}, False),
