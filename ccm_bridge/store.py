@@ -199,6 +199,26 @@ async def told(conn: Connection, episodes: Iterable[UUID]) -> list[Told]:
         return await cur.fetchall()
 
 
+async def told_of_reading(conn: Connection, reading_id: UUID) -> list[Told]:
+    """The first move of each episode that had this reading among its evidence."""
+    async with conn.cursor(row_factory=class_row(Told)) as cur:
+        await cur.execute(
+            f"""SELECT DISTINCT ON (episode_id) {", ".join(Told.__slots__)} FROM ccm.episode_move
+                 WHERE readings @> ARRAY[%s]::uuid[] ORDER BY episode_id, number""",  # noqa: S608
+            (reading_id,),
+        )
+        return await cur.fetchall()
+
+
+async def tasks_of_episodes(conn: Connection, episodes: Iterable[UUID]) -> list[Work]:
+    async with conn.cursor(row_factory=class_row(Work)) as cur:
+        await cur.execute(
+            f"SELECT {WORK} FROM ccm.task t WHERE t.episode_id = ANY(%s) ORDER BY t.opened_at",  # noqa: S608
+            (list(episodes),),
+        )
+        return await cur.fetchall()
+
+
 async def moves(conn: Connection, task_id: UUID) -> list[dict[str, Any]]:
     """What people did with a task, from the first."""
     async with conn.cursor(row_factory=dict_row) as cur:

@@ -207,6 +207,11 @@ async def of_task(conn: Connection, task_id: UUID) -> list[Written]:
     return await entries(conn, "WHERE e.task_id = %s", (task_id,))
 
 
+async def of_reading(conn: Connection, reading_id: UUID) -> list[Written]:
+    """The entries that acted on a reading."""
+    return await entries(conn, "WHERE e.readings @> ARRAY[%s]::uuid[]", (reading_id,))
+
+
 async def of_month(conn: Connection, month: object, patient_id: UUID | None = None) -> list[Written]:
     if patient_id is None:
         return await entries(conn, "WHERE e.month = %s", (month,))

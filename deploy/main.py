@@ -18,6 +18,7 @@ from deploy import bus, database, metrics
 from deploy.device_days import device_days
 from deploy.homes import Hubs
 from deploy.lifecycle import Life, Service, serve_http
+from deploy.origins import Archives
 from deploy.pump import Course, Pump, consumer
 from deploy.relay import Relay
 from deploy.settings import Settings
@@ -177,7 +178,11 @@ async def web(settings: Settings, opened: AsyncExitStack, life: Life) -> None:
     bell = Bell(settings.database_web.reveal())
     pages = site(
         desk,
-        [alerts_web.router(desk, bell), ccm_web.router(desk, days=device_days), ingest_web.router(desk)],
+        [
+            alerts_web.router(desk, bell),
+            ccm_web.router(desk, days=device_days, origins=Archives()),
+            ingest_web.router(desk),
+        ],
         static=ROOMS_WITH_PAGES,
     )
     async with asyncio.TaskGroup() as group:

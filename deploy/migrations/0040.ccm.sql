@@ -193,6 +193,7 @@ CREATE TABLE ccm.episode_move (
     FOREIGN KEY (practice_id, patient_id) REFERENCES who.patient (practice_id, patient_id)
 );
 CREATE INDEX ON ccm.episode_move (patient_id, at);
+CREATE INDEX ON ccm.episode_move USING gin (readings); -- from a reading forward
 
 -- What people did with a task.
 CREATE TABLE ccm.task_move (
@@ -304,6 +305,7 @@ CREATE TABLE ccm.time_entry (
 );
 CREATE INDEX ON ccm.time_entry (practice_id, month, patient_id);
 CREATE INDEX ON ccm.time_entry (task_id);
+CREATE INDEX ON ccm.time_entry USING gin (readings);
 
 -- "This entry is not to count", with its own chain: taking a void away is noticed as well.
 CREATE TABLE ccm.time_void (

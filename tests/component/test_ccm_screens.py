@@ -16,6 +16,7 @@ from ccm_bridge import month_service, month_store, service, store, time_service,
 from ccm_bridge.careplan import Content, Problem
 from ccm_bridge.enrolment import Condition, Program
 from ccm_bridge.month import DeviceDay
+from ccm_bridge.origins import Measured, Score
 from ccm_bridge.service import CcmRoom
 from ccm_bridge.tasks import task_id
 from deploy import database
@@ -78,8 +79,10 @@ async def clinic(fresh_database):
     clock.now = NOW
     async with database.pool(Secret(fresh_database.web)) as pool:
         desk = Desk(pool=pool, clock=clock, rooms=("ccm_bridge",), links=(), secure=False)
-        app = site(desk, [web.router(desk, days=cuffs)], static=("ccm_bridge",))
+        origins = Cuffs()
+        app = site(desk, [web.router(desk, days=cuffs, origins=origins)], static=("ccm_bridge",))
         clinic = Clinic(people, app, desk, clock)
+        clinic.origins, origins.patient = origins, people.maria
         async with await psycopg.AsyncConnection.connect(fresh_database.pipeline, autocommit=True) as conn:
             await prepare(conn, people)
         yield clinic
@@ -124,6 +127,48 @@ async def prepare(conn, people):
 
 
 EPISODE = uuid5(uuid4(), "episode")
+READING = uuid5(EPISODE, "reading 0")
+
+
+class Cuffs:
+    """The rooms to the left, as the chain's page meets them."""
+
+    patient = None
+
+    async def scores(self, conn, ids):
+        return {
+            one: Score(
+                score_id=one,
+                reading_id=READING,
+                effective_at=NOW,
+                tier="high",
+                reasons=("Rising for three mornings.",),
+                rules=("BP-DRIFT",),
+                model_version="m1",
+                rules_version="r1",
+            )
+            for one in ids
+        }
+
+    async def readings(self, conn, ids):
+        return {
+            one: Measured(
+                reading_id=one,
+                patient_id=self.patient,
+                caused_by=uuid5(one, "message"),
+                value="172/96 mm[Hg]",
+                device_id="cuff-1",
+                gateway_id="gw-1",
+                effective_at=NOW,
+                received_at=NOW,
+                device_time=None,
+                time_rule="gateway",
+                flags=(),
+                raw=b'{"sys": 172}',
+            )
+            for one in ids
+            if self.patient
+        }
 
 
 def told(people):
@@ -522,12 +567,15 @@ async def test_for_another_practice_nothing_of_ours_exists(clinic):
         ("GET", f"/month/2026-11/patient/{people.maria}", {}, 404),
         ("POST", f"/month/2026-11/patient/{people.maria}/check", {}, 404),
         ("POST", f"/month/2026-11/patient/{people.maria}/step", {"step": "reviewed"}, 404),
+        ("GET", f"/chain/entry/{one.entry_id}", {}, 404),
+        ("GET", f"/chain/reading/{uuid5(EPISODE, 'reading 0')}", {}, 404),
     ]
     app = FastAPI()
     app.include_router(web.router(clinic.desk))
     listed = {(path, verb.upper()) for path, verbs in app.openapi()["paths"].items() for verb in verbs}
     assert len(listed) > 15
     tried = set()
+    clinic.origins.patient = None  # row-level security shows Chris no reading of ours
     async with clinic.browser(people.chris) as chris:
         for method, path, form, status in tries:
             answer = await chris.request(method, path, data=form or None)
@@ -545,6 +593,27 @@ async def test_for_another_practice_nothing_of_ours_exists(clinic):
 
 def _matches(route, path):
     return re.fullmatch(re.sub(r"\{[^}]+\}", "[^/]+", route), path) is not None
+
+
+async def test_the_chain_walks_back_to_the_bytes_and_forward_again(clinic):
+    people = clinic.people
+    form = entry(people)
+    async with clinic.browser(people.ana) as ana:
+        await ana.post("/entries", data=form)
+        await ana.post(f"/month/2026-11/patient/{people.maria}/check", data={})
+        back = (await ana.get(f"/chain/entry/{form['entry_id']}")).text
+        forward = (await ana.get(f"/chain/reading/{READING}")).text
+    for word in (
+        "22:00",
+        "Out of tablets.",
+        "Rising for three mornings",
+        "172/96 mm[Hg]",
+        "{&#34;sys&#34;: 172}",
+        "99490",
+    ):
+        assert word in back, word
+    assert f"/chain/entry/{form['entry_id']}" in forward
+    assert f"/tasks/{TASK}" in forward
 
 
 async def test_pages_hold_no_inline_script_or_style(clinic):
