@@ -21,11 +21,11 @@ class People:
     readings of one sitting (three a minute apart: 4.65 mm[Hg], NHANES).
     """
 
-    level: float
-    between: float  # spread of personal levels
-    spread: float  # usual day-by-day spread of one person
-    within: float  # spread inside one sitting
-    rhythm: float  # spread of a slot of the day around the personal level
+    level: float | Floats  # one number, or one per row of a stack
+    between: float | Floats  # spread of personal levels
+    spread: float | Floats  # usual day-by-day spread of one person
+    within: float | Floats  # spread inside one sitting
+    rhythm: float | Floats  # spread of a slot of the day around the personal level
 
 
 PEOPLE: dict[str, People] = {
@@ -61,7 +61,7 @@ def settle(past: Past, people: People, slots_a_day: int) -> Robust:
     The spread comes from differences between the same slot of neighbouring days, so that neither a drift nor the
     daily rhythm widens it; it starts at the population's and becomes the patient's own.
     """
-    there = past.count > 0
+    there = past.there
     shown = np.where(there, past.mean, np.nan)
     seen = there.sum(axis=1)
     centre = _median(shown, seen)
@@ -77,7 +77,7 @@ def settle(past: Past, people: People, slots_a_day: int) -> Robust:
     lowest, highest = np.minimum(centre, lately) - reach, np.maximum(centre, lately) + reach
     value = np.clip(past.mean, lowest[:, None], highest[:, None]) - centre[:, None]
     # Readings of one slot share the day's state: the second and third add less than the first.
-    share = (people.within / people.spread) ** 2
+    share = np.reshape((people.within / people.spread) ** 2, (-1, 1))
     weight = there / (1.0 - share + share / np.maximum(past.count, 1))
     value, rhythm = _without_rhythm(value, weight, people, slots_a_day)
     return Robust(centre, spread, value * there, weight, rhythm, seen)
@@ -90,7 +90,7 @@ def _without_rhythm(value: Floats, weight: Floats, people: People, slots_a_day: 
     mean = (weight * value).reshape(by_day).sum(axis=1) / np.maximum(known, 1e-9)
     whole = np.maximum(known.sum(axis=1, keepdims=True), 1e-9)
     level = (mean * known).sum(axis=1, keepdims=True) / whole
-    rhythm = (mean - level) * known / (known + (people.spread / people.rhythm) ** 2)
+    rhythm = (mean - level) * known / (known + np.reshape((people.spread / people.rhythm) ** 2, (-1, 1)))
     return (value.reshape(by_day) - rhythm[:, None, :]).reshape(value.shape), rhythm[:, -1]
 
 

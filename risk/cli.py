@@ -26,9 +26,9 @@ def replay(
     import sys
     from datetime import UTC, datetime
 
+    from risk.measures import Plan
     from risk.replay import KEY, OUTPUT, reading_of, rows
     from risk.replay import replay as run
-    from risk.scoring import Plan
     from risk.store import packaged_model
 
     start = None if origin is None else datetime.fromisoformat(origin).replace(tzinfo=UTC)

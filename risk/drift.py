@@ -118,7 +118,7 @@ def features(held: Held, robust: Robust, against: Bank, alike: Floats, people: P
     Clearness of every change, bare size of two, both in spreads; last, the patient's spread against the population's.
     """
     clear = np.clip(held.clear / np.sqrt(alike), -MOST, MOST)
-    size = np.clip(held.size[:, against.sizes] / people.spread, -MOST, MOST)
+    size = np.clip(held.size[:, against.sizes] / np.reshape(people.spread, (-1, 1)), -MOST, MOST)
     return np.concatenate([clear, size, np.log(robust.spread / people.spread)[:, None]], axis=1)
 
 
@@ -142,7 +142,7 @@ def shift(robust: Robust, anchor: Floats, trust: Floats, slots_a_day: int, peopl
     mirror = np.ones(seen.shape[1])
     mirror[:-1] = -1.0
     # Beginning and size, by Bayes over the bank: a change of usual size, against none.
-    expected = (AMPLITUDE * people.spread) ** 2
+    expected = np.reshape((AMPLITUDE * people.spread) ** 2, (-1, 1))
     error = robust.spread[:, None] ** 2 * reading.alike / held.power
     sure = expected / (error + expected)
     evidence = 0.5 * held.clear**2 / reading.alike * sure + 0.5 * np.log1p(-sure)
@@ -238,15 +238,20 @@ def learnt() -> Learnt:
     return understood(json.loads(files("risk").joinpath("models/drift.json").read_text(encoding="utf-8")))
 
 
-def combined(months: dict[str, tuple[Floats, Floats]]) -> Floats:
-    """The drift score: months between chance alerts once the budget is divided by SHARES (pulse has its own)."""
-    heard = [
-        side * share
-        for q, sides in months.items()
-        if q != "pulse"
-        for side, share in zip(sides, SHARES[q], strict=True)
-    ]
-    score: Floats = np.max(np.stack(heard), axis=0)
+def months(quantities: tuple[str, ...], rise: Floats, fall: Floats) -> Floats:
+    """Drift scores (rows, quantities, rise and fall): months between chance alerts, by SHARES of the budget."""
+    heard = np.empty((*rise.shape, 2))
+    for column, quantity in enumerate(quantities):
+        for side, (name, evidence) in enumerate((("rise", rise), ("fall", fall))):
+            chance = learnt().scales[quantity][name].months(evidence[:, column])
+            heard[:, column, side] = chance * SHARES[quantity][side]
+    return heard
+
+
+def combined(quantities: tuple[str, ...], heard: Floats) -> Floats:
+    """The one drift score of each row: the loudest of its quantities but pulse, which has a budget of its own."""
+    told = [column for column, quantity in enumerate(quantities) if quantity != "pulse"]
+    score: Floats = heard[:, told].max(axis=(1, 2))
     return score
 
 

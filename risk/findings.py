@@ -10,6 +10,7 @@ from risk.rules import FALL_BELOW, FALL_FROM_USUAL, LINES, Basis, Limits, Line, 
 SITTINGS_LOOKED_AT = 6
 SITTINGS_TO_CONFIRM = 3
 SECOND_WITHIN = 24 * 3600
+RANK = {tier: tier.rank for tier in Tier}
 NUMBERS = ("none", "one", "two", "three", "four", "five", "six")
 UNITS = {"systolic": "mm[Hg]", "diastolic": "mm[Hg]", "pulse": "/min", "glucose": "mg/dL"}
 LABELS = {"mm[Hg]": "", "/min": "", "mg/dL": " mg/dL"}
@@ -40,6 +41,7 @@ class Trend:
 
     concern: Concern
     quantity: str
+    rises: bool
     change: float  # in the unit a person reads
     days: float
     now: float
@@ -52,12 +54,11 @@ class Facts:
     """All that the sentences about one reading may need."""
 
     at: int
-    values: dict[str, float]
-    sitting: dict[str, float]
-    week: dict[str, float]
+    held: dict[Basis, dict[str, float]]  # what is held against a line of this basis
     habits: dict[str, Habit]
     slot: str
     limits: Limits
+    breached: tuple[Line, ...]
     recent: Sequence[tuple[int, dict[str, float]]]  # rising in time, this reading included
     trends: tuple[Trend, ...] = ()
     beyond: str | None = None
@@ -69,20 +70,16 @@ def findings(facts: Facts) -> tuple[Finding, ...]:
     worst: dict[Concern, Finding] = {}
     for finding in _all(facts):
         known = worst.get(finding.concern)
-        if known is None or finding.tier.rank > known.tier.rank:
+        if known is None or RANK[finding.tier] > RANK[known.tier]:
             worst[finding.concern] = finding
-    return tuple(sorted(worst.values(), key=lambda f: -f.tier.rank))
+    return tuple(sorted(worst.values(), key=lambda f: -RANK[f.tier]))
 
 
 def _all(facts: Facts) -> Iterator[Finding]:
     if facts.beyond is not None:
         yield _beyond(facts.beyond)
-    for place, line in enumerate(LINES):
-        value = {Basis.READING: facts.values, Basis.SITTING: facts.sitting, Basis.WEEK: facts.week}[
-            line.basis
-        ].get(line.quantity)
-        if value is not None and line.breached(value, facts.limits.values[place]):
-            yield _crossed(line, value, facts)
+    for line in facts.breached:
+        yield _crossed(line, facts.held[line.basis][line.quantity], facts)
     yield from _fall(facts)
     for trend in facts.trends:
         yield _drifting(trend, facts)
@@ -209,7 +206,7 @@ def _second(limit: float, facts: Facts) -> bool:
 
 
 def _fall(facts: Facts) -> Iterator[Finding]:
-    value, habit = facts.sitting.get("systolic"), facts.habits.get("systolic")
+    value, habit = facts.held[Basis.SITTING].get("systolic"), facts.habits.get("systolic")
     if (
         value is None
         or habit is None
@@ -250,7 +247,7 @@ AT_GOAL = {"systolic": ("systolic-average", 110.0), "diastolic": ("diastolic-ave
 
 def _drifting(trend: Trend, facts: Facts) -> Finding:
     habit, unit = facts.habits[trend.quantity], UNITS[trend.quantity]
-    rises = trend.change > 0
+    rises = trend.rises
     parts = [
         f"{trend.quantity.capitalize()} has {'risen' if rises else 'fallen'} by {abs(trend.change):.0f}",
         str(habit),
@@ -304,7 +301,7 @@ def _trend_tier(trend: Trend, facts: Facts) -> Tier:
     goal = AT_GOAL.get(trend.quantity)
     if goal is None:
         return Tier.WATCH if trend.quantity == "pulse" else Tier.HIGH
-    harmful = trend.now >= facts.limits.of(goal[0]) if trend.change > 0 else trend.now < goal[1]
+    harmful = trend.now >= facts.limits.of(goal[0]) if trend.rises else trend.now < goal[1]
     return Tier.HIGH if harmful else Tier.WATCH
 
 

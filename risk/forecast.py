@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from risk.memory import Floats
+from risk.memory import Block, Floats, Ints, Past
 
 
 @dataclass(frozen=True)
@@ -11,5 +11,6 @@ class Forecast:
 
     version: str
 
-    def chances(self, count: Floats, total: Floats, tallies: dict[str, Floats]) -> tuple[Floats, Floats]:
+    def chances(self, block: Block, slot: Ints, reset: Ints, at: Ints, past: Past) -> tuple[Floats, Floats]:
+        """Chance of a glucose below 70 mg/dL within a day and within a week, per row."""
         raise NotImplementedError

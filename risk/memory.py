@@ -177,27 +177,29 @@ def _forget(block: Block, rows: Bools, reset: Ints) -> None:
 
 
 def _advance(block: Block, shape: Shape, rows: Ints, slot: Ints) -> None:
-    places = np.arange(shape.slots)
-    newest = block["newest"][rows].astype(np.int64)[:, None]
-    held = newest - (newest - places) % shape.slots  # the slot number at every place of the ring, before
-    will = slot[:, None] - (slot[:, None] - places) % shape.slots  # and after
-    leaves = held != will
-    count = block["count"][rows]
-    kept_out = (held < block["reset"][rows][:, None])[:, :, None]
-    gone = leaves[:, :, None] & (count > 0) & ~kept_out
-    mean = block["total"][rows] / np.maximum(count, 1) / shape.scale
-    more = gone.sum(axis=1)
-    trust = block["trust"][rows].astype(np.float64)
-    level = (block["anchor"][rows] * trust + np.where(gone, mean, 0.0).sum(axis=1)) / np.maximum(
-        trust + more, 1
-    )
-    block["anchor"][rows] = np.where(more > 0, level, block["anchor"][rows])
-    block["trust"][rows] = np.minimum(trust + more, ANCHOR_MOST)
-    for name in ("count", "total"):
-        block[name][rows] = np.where(leaves[:, :, None], 0, block[name][rows])
-    for name in shape.tallies:
-        block[name][rows] = np.where(leaves, 0, block[name][rows])
+    """Move windows on, slot by slot: what drops out is folded into the anchor, whoever else is in the batch."""
+    ahead = np.minimum(slot - block["newest"][rows], shape.slots)
+    for step in range(int(ahead.max())):
+        on = rows[ahead > step]
+        gone = block["newest"][on] + 1 + step - shape.slots
+        _fold(block, shape, on, gone.astype(np.int64))
     block["newest"][rows] = slot
+
+
+def _fold(block: Block, shape: Shape, rows: Ints, gone: Ints) -> None:
+    place = gone % shape.slots
+    count = block["count"][rows, place]
+    if count.any():
+        counts = (count > 0) & (gone >= block["reset"][rows])[:, None]
+        mean = block["total"][rows, place] / np.maximum(count, 1) / shape.scale
+        trust = block["trust"][rows].astype(np.float64)
+        level = (block["anchor"][rows] * trust + mean) / (trust + 1.0)
+        block["anchor"][rows] = np.where(counts, level, block["anchor"][rows])
+        block["trust"][rows] = np.minimum(trust + counts, ANCHOR_MOST)
+        block["count"][rows, place] = 0
+        block["total"][rows, place] = 0
+    for name in shape.tallies:
+        block[name][rows, place] = 0
 
 
 def _remember(block: Block, rows: Ints, at: Ints, values: Floats) -> None:
@@ -216,23 +218,33 @@ def _remember(block: Block, rows: Ints, at: Ints, values: Floats) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Past:
-    """The window of one quantity as seen from one reading: oldest slot first, the reading's own slot last."""
+    """The windows as seen from each reading: oldest slot first, the reading's own slot last.
 
-    mean: Floats  # (rows, slots); 0 where nothing was measured
+    Rows are stacked: all quantities of the first reading, then all of the second.
+    """
+
+    mean: Floats  # (rows * quantities, slots); 0 where nothing was measured
     count: Floats
+    there: Bools
     anchor: Floats
     trust: Floats
 
 
-def look_back(block: Block, shape: Shape, quantity: int, slot: Ints, reset: Ints) -> Past:
-    """What the window says up to and including one slot per row; later readings stay out of sight."""
+def look_back(block: Block, shape: Shape, slot: Ints, reset: Ints) -> Past:
+    """What the windows say up to and including one slot per row; later readings stay out of sight."""
     places, known = _sight(block, shape, slot, reset)
-    rows = np.arange(len(block))[:, None]
-    count = np.where(known, block["count"][:, :, quantity][rows, places], 0).astype(np.float64)
-    total = block["total"][:, :, quantity][rows, places]
-    mean = np.where(count > 0, total / np.maximum(count, 1), 0.0) / shape.scale
-    trust = np.where(reset > block["reset"], 0.0, block["trust"][:, quantity])
-    return Past(mean, count, block["anchor"][:, quantity].astype(np.float64), trust.astype(np.float64))
+    rows, many = np.arange(len(block))[:, None], len(shape.quantities)
+
+    def stacked(seen: npt.NDArray[Any]) -> Floats:
+        return np.ascontiguousarray(seen.transpose(0, 2, 1)).reshape(len(block) * many, -1).astype(np.float64)
+
+    count = stacked(block["count"][rows, places] * known[:, :, None])
+    there = count > 0
+    mean = stacked(block["total"][rows, places]) * there / np.maximum(count, 1) / shape.scale
+    trust = np.where((reset > block["reset"])[:, None], 0.0, block["trust"])
+    return Past(
+        mean, count, there, block["anchor"].astype(np.float64).ravel(), trust.astype(np.float64).ravel()
+    )
 
 
 def tally(block: Block, shape: Shape, name: str, slot: Ints, reset: Ints) -> Floats:

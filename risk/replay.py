@@ -8,7 +8,8 @@ import msgspec
 
 from ingest.events import Beyond, Kind, Reading, TimeConfidence, fact_id
 from risk.events import Scored, Tier
-from risk.scoring import NO_PLAN, Model, Plan, score_all
+from risk.measures import NO_PLAN, Plan
+from risk.scoring import Model, score_all
 
 KEY = ("patient_id", "effective_at", "kind")
 OUTPUT = (*KEY, "tier", "concern", "alert", "drift_score", "p_low_24h", "p_low_7d", "reasons")

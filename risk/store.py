@@ -10,8 +10,9 @@ import psycopg
 
 from ingest.events import Kind
 from risk.events import Scored
+from risk.measures import NO_PLAN, Plan
 from risk.rules import DEFAULT, LINE, Limits, Override, limits_at
-from risk.scoring import NO_PLAN, Model, Plan
+from risk.scoring import Model
 
 Key = tuple[UUID, Kind]
 _encode = msgspec.json.Encoder().encode

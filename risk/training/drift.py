@@ -18,7 +18,7 @@ from sklearn.neural_network import MLPClassifier
 from risk import baseline, drift
 from risk.baseline import PEOPLE
 from risk.drift import Learnt, Scale
-from risk.memory import DTYPES, LAYOUT, PRESSURE, Bools, Floats, learn, look_back
+from risk.memory import DTYPES, LAYOUT, PRESSURE, Bools, Floats, Past, learn, look_back
 
 WARM_UP = 14.0
 REFRACTORY = 7.0
@@ -114,7 +114,7 @@ def walk(streams: Sequence[Stream]) -> list[Floats]:
             reset=never,
         )
         block[rows] = part
-        past = look_back(part, PRESSURE, 0, slot, never)
+        past = _only_systolic(look_back(part, PRESSURE, slot, never))
         robust = baseline.settle(past, people, PRESSURE.slots_a_day)
         trust = past.trust * drift.ANCHOR_SHARE
         held = drift.hold(robust, np.where(trust > 0, past.anchor - robust.centre, 0.0), trust, against)
@@ -124,8 +124,12 @@ def walk(streams: Sequence[Stream]) -> list[Floats]:
     return [np.array(rows) for rows in seen]
 
 
+def _only_systolic(past: Past) -> Past:
+    return Past(past.mean[::3], past.count[::3], past.there[::3], past.anchor[::3], past.trust[::3])
+
+
 def _settled(stream: Stream) -> Bools:
-    known: Bools = np.asarray(stream.day - stream.day[0] >= WARM_UP)
+    known: Bools = np.greater_equal(stream.day - stream.day[0], WARM_UP)
     return known
 
 
@@ -133,7 +137,8 @@ def alike(streams: Sequence[Stream], seen: Sequence[Floats]) -> Floats:
     """Variance of each change's z in unchanged people."""
     many = seen[0].shape[1] - len(drift.SIZE_AGES) - 1
     z = np.concatenate([rows[_settled(stream), :many] for stream, rows in zip(streams, seen, strict=True)])
-    return np.maximum((z.astype(np.float64) ** 2).mean(axis=0), 1.0)
+    variance: Floats = np.maximum(np.mean(z.astype(np.float64) ** 2, axis=0), 1.0)
+    return variance
 
 
 def corrected(seen: Floats, variance: Floats) -> Floats:

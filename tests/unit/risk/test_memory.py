@@ -6,7 +6,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ingest.events import Kind
 from risk.memory import GLUCOSE, PRESSURE, MemoryRefused, empty, unpack
 from risk.scoring import score
 from tests.unit.risk.diary import a_diary, a_reading
@@ -79,7 +78,7 @@ def test_a_memory_of_another_layout_is_refused():
 
 
 def test_a_clinicians_word_makes_the_baseline_begin_anew():
-    from risk.scoring import Plan
+    from risk.measures import Plan
 
     memory, usual = None, None
     for reading in a_diary([130] * 40):
@@ -96,4 +95,3 @@ def test_many_readings_of_one_hour_fit():
     block = unpack([memory], PRESSURE)
     assert int(block["count"].max()) == 14
     assert int(block["total"].max()) == 14 * 279 * 16
-    assert Kind.BLOOD_PRESSURE in (PRESSURE.kind,)

@@ -4,9 +4,11 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from ingest.events import Beyond, Kind
 from risk.events import Concern, Tier
+from risk.measures import Plan
 from risk.rules import DEFAULT, LINES, LimitRefused, Override, Side, limits_at
-from risk.scoring import Plan, score
+from risk.scoring import score
 from tests.unit.risk.diary import a_reading
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
@@ -44,8 +46,6 @@ EDGES = [
 )
 def test_each_line_at_its_edge(told, concern, tier):
     if "beyond" in told:
-        from ingest.events import Beyond
-
         told = {"beyond": Beyond(told["beyond"])}
     _, scored = score(None, a_reading(**told))
     found = {finding.concern: finding.tier for finding in scored.findings}
@@ -54,8 +54,6 @@ def test_each_line_at_its_edge(told, concern, tier):
 
 
 def test_a_value_without_a_number_is_shown_without_a_number():
-    from ingest.events import Beyond
-
     _, scored = score(None, a_reading(beyond=Beyond.HI))
     assert scored.values == {} and scored.beyond == "HI"
 
@@ -109,7 +107,6 @@ def test_the_override_that_holds_is_the_one_that_began_last():
     ids=lambda one: one.rule,
 )
 def test_a_worse_value_is_never_a_milder_finding(line):
-    from ingest.events import Kind
 
     steps = range(20, 400, 3) if line.quantity == "glucose" else range(30, 240, 3)
     steps = steps if line.side is Side.ABOVE else reversed(steps)

@@ -9,8 +9,9 @@ from hypothesis import strategies as st
 
 from ingest.events import Beyond, TimeConfidence
 from risk.events import Concern, Scored, Tier
+from risk.measures import NO_PLAN, Plan
 from risk.replay import replay
-from risk.scoring import NO_PLAN, Model, Plan, score, score_all
+from risk.scoring import Model, score, score_all
 from tests.unit.risk.diary import a_diary, a_reading
 
 

@@ -1,0 +1,245 @@
+"""A batch of readings as arrays: put into memory, and everything numeric that can be said about each of them.
+
+Rows are readings, columns the quantities of their kind. The quantities go through baseline and drift stacked on top
+of each other, so that a batch of one costs one pass and a batch of five hundred costs one pass.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from functools import cache
+from typing import TypeVar
+
+import numpy as np
+import numpy.typing as npt
+
+from ingest.events import Beyond, Kind, Reading, TimeConfidence
+from risk import baseline, drift
+from risk.baseline import PEOPLE, People
+from risk.memory import GLUCOSE, SITTING, Block, Bools, Floats, Ints, Past, Shape, learn, look_back, seconds
+from risk.rules import DEFAULT, LINES, Basis, Limits, Line, Side
+
+NEVER_SCORED = frozenset({"echo", "control_solution"})
+"""Not a measurement of the patient at that time: shown, never judged and never learnt."""
+SETTLED_DAYS = 14
+"""Days between the first slot and the first trend: a trend against a week of acquaintance is a guess."""
+DRIFT_EASES_AT = 0.5
+"""Share of the threshold under which a trend counts as calm; between, it is neither found nor calm."""
+WEEK_LEAST = 6
+"""Half-days measured that make a seven-day average, as home protocols ask for twelve readings."""
+NO_RESET = -(2**31)
+BEYOND = {Beyond.LO: 19.0, Beyond.HI: 601.0}
+"""What a meter's LO and HI are remembered as: just outside the range of 20-600 mg/dL."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """What people decided about one patient: limits, alert budget, and since when the baseline counts."""
+
+    limits: Limits = DEFAULT
+    budget: float = 0.25  # false trend alerts per patient-month
+    baseline_from: datetime | None = None  # a clinician said: a new normal starts here
+
+
+NO_PLAN = Plan()
+N = TypeVar("N", bound=np.generic)
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Readings of one kind, each of another patient, as arrays."""
+
+    shape: Shape
+    at: Ints
+    slot: Ints
+    reset: Ints
+    values: Floats  # (rows, quantities), NaN where missing
+    heard: Bools  # judged and learnt
+    late: Bools
+    limits: Floats  # (rows, LINES)
+    line: Floats  # drift score at which to speak
+
+
+def take_in(block: Block, shape: Shape, readings: Sequence[Reading], plans: Sequence[Plan]) -> Batch:
+    """Put every reading that counts into its memory, changing the block, and keep the batch as arrays."""
+    at = np.array([seconds(reading.effective_at) for reading in readings], np.int64)
+    offsets = np.array([reading.utc_offset_minutes or 0 for reading in readings], np.int64)
+    slot = (at + offsets * 60 - shape.starts_at * 3600) // shape.seconds
+    values = _values(shape, readings)
+    heard = np.array([_counts(reading) for reading in readings]) & ~np.isnan(values).all(axis=1)
+    late = heard & (at < block["latest"])
+    first = plans[0]
+    if all(plan is first for plan in plans) and first.baseline_from is None:
+        reset, line = np.full(len(at), NO_RESET, np.int64), np.full(len(at), drift.threshold(first.budget))
+        limits = np.broadcast_to(np.array(first.limits.values), (len(at), len(LINES)))
+    else:
+        reset = np.array([_reset(shape, p, r) for p, r in zip(plans, readings, strict=True)], np.int64)
+        line = np.array([drift.threshold(plan.budget) for plan in plans])
+        limits = np.array([plan.limits.values for plan in plans])
+    stored, tallies = _stored(shape, values)
+    learn(
+        block,
+        shape,
+        slot=slot,
+        at=at,
+        values=values,
+        stored=stored,
+        tallies=tallies,
+        where=heard,
+        reset=reset,
+    )
+    return Batch(shape, at, slot, reset, values, heard, late, limits, line)
+
+
+def _counts(reading: Reading) -> bool:
+    return reading.time_confidence is not TimeConfidence.SUSPECT and (
+        not reading.flags or NEVER_SCORED.isdisjoint(reading.flags)
+    )
+
+
+def _reset(shape: Shape, plan: Plan, reading: Reading) -> int:
+    if plan.baseline_from is None:
+        return NO_RESET
+    return shape.slot_of(seconds(plan.baseline_from), reading.utc_offset_minutes)
+
+
+def _values(shape: Shape, readings: Sequence[Reading]) -> Floats:
+    if shape is GLUCOSE:
+        return np.array([[r.glucose if r.beyond is None else BEYOND[r.beyond]] for r in readings], np.float64)
+    return np.array([(r.systolic, r.diastolic, r.pulse) for r in readings], np.float64)  # None becomes NaN
+
+
+def _stored(shape: Shape, values: Floats) -> tuple[Floats, dict[str, Floats]]:
+    """The values as the window sums them, and what is counted beside them."""
+    if shape is not GLUCOSE:
+        return values, {}
+    glucose = np.clip(values[:, 0], 10.0, 1000.0)
+    low_side = np.minimum(1.509 * (np.log(glucose) ** 1.084 - 5.381), 0.0)  # Kovatchev's symmetric scale
+    tallies = {
+        "low": (glucose < 70.0) * 1.0,  # noqa: PLR2004 - ADA level 1
+        "very_low": (glucose < 54.0) * 1.0,  # noqa: PLR2004 - ADA level 2
+        "low_risk": np.rint(np.nan_to_num(10.0 * low_side**2) * 32.0),
+    }
+    return np.log(glucose)[:, None], tallies
+
+
+@dataclass(frozen=True, slots=True)
+class Measures:
+    """What the windows say, (rows, quantities) in the unit a person reads."""
+
+    level: Floats
+    spread: Floats
+    low: Floats
+    high: Floats
+    days: Ints
+    learning: Bools
+    change: Floats
+    age: Floats
+    now: Floats
+    week: Floats  # NaN with too few half-days
+    sitting: Floats
+    heard: Floats  # (rows, quantities, 2) drift score of rise and fall, each by its share of the budget
+    speaks: Bools  # enough acquaintance for a trend, and measured now
+    drift_score: Floats  # (rows,)
+    breached: Bools  # (rows, LINES)
+    past: Past
+
+
+@cache
+def _people(shape: Shape, rows: int) -> People:
+    """The population's numbers for every row of the stack."""
+    each = [PEOPLE[quantity] for quantity in shape.quantities]
+
+    def column(name: str) -> Floats:
+        return np.tile([getattr(people, name) for people in each], rows)
+
+    return People(**{name: column(name) for name in ("level", "between", "spread", "within", "rhythm")})
+
+
+def measure(block: Block, batch: Batch) -> Measures:
+    """Level, spread, rhythm, trend, week, sitting and limits of every row, up to and including its own slot."""
+    shape, rows, many = batch.shape, len(batch.at), len(batch.shape.quantities)
+    people = _people(shape, rows)
+    past = look_back(block, shape, batch.slot, batch.reset)
+    robust = baseline.settle(past, people, shape.slots_a_day)
+    trust = past.trust * drift.ANCHOR_SHARE
+    anchor = np.where(trust > 0, past.anchor - robust.centre, 0.0)
+    found = drift.shift(robust, anchor, trust, shape.slots_a_day, people)
+    days = past.there.reshape(rows * many, -1, shape.slots_a_day).any(axis=2).sum(axis=1)
+    usual = baseline.usual(found.level + robust.centre, found.precision, robust.spread, days, people)
+    level, now = usual.level + robust.rhythm, usual.level + found.change
+    low, high = level - 2 * usual.spread, level + 2 * usual.spread
+    spread, change = usual.spread, found.change
+    if shape is GLUCOSE:  # back from ln to mg/dL
+        level, low, high, now = np.exp(level), np.exp(low), np.exp(high), np.exp(now)
+        spread, change = level * usual.spread, now - np.exp(usual.level)
+
+    def table(column: npt.NDArray[N]) -> npt.NDArray[N]:
+        return column.reshape(rows, many)
+
+    seen, since = table(robust.seen), batch.slot - np.maximum(block["first"], batch.reset)
+    enough = batch.heard[:, None] & (seen >= drift.SLOTS_TO_SPEAK)
+    months = drift.months(shape.quantities, table(found.rise), table(found.fall)) * enough[:, :, None]
+    week, sitting = table(_week(past, shape)), _sitting(block, batch)
+    return Measures(
+        level=table(level),
+        spread=table(spread),
+        low=table(low),
+        high=table(high),
+        days=table(days),
+        learning=table(usual.learning),
+        change=table(change),
+        age=table(found.age),
+        now=table(now),
+        week=week,
+        sitting=sitting,
+        heard=months,
+        speaks=enough & (since >= SETTLED_DAYS * shape.slots_a_day)[:, None] & ~np.isnan(batch.values),
+        drift_score=drift.combined(shape.quantities, months),
+        breached=_breached(batch, {Basis.READING: batch.values, Basis.SITTING: sitting, Basis.WEEK: week}),
+        past=past,
+    )
+
+
+def _week(past: Past, shape: Shape) -> Floats:
+    """The mean of the last seven days' slots, NaN with too few of them."""
+    there = past.there[:, -7 * shape.slots_a_day :]
+    many = there.sum(axis=1)
+    mean = past.mean[:, -7 * shape.slots_a_day :].sum(axis=1) / np.maximum(many, 1)
+    return np.where(many >= WEEK_LEAST, mean, np.nan)
+
+
+def _sitting(block: Block, batch: Batch) -> Floats:
+    """The mean of the readings of the last 30 minutes, this one included."""
+    gap = batch.at[:, None] - block["recent_at"]
+    near = (gap >= 0) & (gap < SITTING)
+    if not (near.sum(axis=1) > 1).any():
+        return batch.values
+    recent = block["recent"] * near[:, :, None]
+    many = (recent > 0).sum(axis=1)
+    mean = recent.sum(axis=1) / 16.0 / np.maximum(many, 1)
+    return np.where(many > 1, mean, batch.values)
+
+
+@cache
+def _lines(shape: Shape) -> tuple[tuple[int, int, Line], ...]:
+    return tuple(
+        (place, shape.quantities.index(line.quantity), line)
+        for place, line in enumerate(LINES)
+        if line.quantity in shape.quantities
+    )
+
+
+def _breached(batch: Batch, held: dict[Basis, Floats]) -> Bools:
+    breached = np.zeros((len(batch.at), len(LINES)), np.bool_)
+    for place, column, line in _lines(batch.shape):
+        value, limit = held[line.basis][:, column], batch.limits[:, place]
+        breached[:, place] = value >= limit if line.side is Side.ABOVE else value < limit
+    breached &= batch.heard[:, None]
+    if (
+        batch.shape.kind is Kind.BLOOD_PRESSURE
+    ):  # a week's average is of the present, a missing value is of nothing
+        for place, column, line in _lines(batch.shape):
+            if line.basis is Basis.WEEK:
+                breached[:, place] &= ~np.isnan(batch.values[:, column])
+    return breached
