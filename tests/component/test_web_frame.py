@@ -51,14 +51,24 @@ async def clinic(fresh_database):
     password = "correct horse battery"
     async with await database.Connection.connect(fresh_database.pipeline, autocommit=True) as conn:
         for number, nurse, patient in ((1, "ana", "Maria"), (2, "chris", "Oto")):
-            await conn.execute("INSERT INTO who.practice VALUES (%s, %s, 'America/New_York')", (number, f"Practice {number}"))
+            await conn.execute(
+                "INSERT INTO who.practice VALUES (%s, %s, 'America/New_York')", (number, f"Practice {number}")
+            )
             for role in ("nurse", "auditor"):
                 await conn.execute(
                     "INSERT INTO who.staff (staff_id, practice_id, email, name, role, password_hash) VALUES (%s,%s,%s,%s,%s,%s)",
-                    (uuid4(), number, f"{nurse}.{role}@example.org", nurse.title(), role, session.hash_password(password)),
+                    (
+                        uuid4(),
+                        number,
+                        f"{nurse}.{role}@example.org",
+                        nurse.title(),
+                        role,
+                        session.hash_password(password),
+                    ),
                 )
             await conn.execute(
-                "INSERT INTO who.patient VALUES (%s, %s, 'MRN-1', %s, '1950-01-01', 'America/New_York')", (uuid4(), number, patient)
+                "INSERT INTO who.patient VALUES (%s, %s, 'MRN-1', %s, '1950-01-01', 'America/New_York')",
+                (uuid4(), number, patient),
             )
     clock = Clock()
     async with database.pool(Secret(fresh_database.web)) as pool:
@@ -75,7 +85,9 @@ class Clinic:
 
     async def sign_in(self, email="ana.nurse@example.org", password=None, **headers):
         return await self.client.post(
-            "/sign-in", data={"email": email, "password": password or self.password}, headers={**FROM_HERE, **headers}
+            "/sign-in",
+            data={"email": email, "password": password or self.password},
+            headers={**FROM_HERE, **headers},
         )
 
     async def csrf(self):
@@ -148,7 +160,14 @@ async def test_no_session_outlives_twelve_hours(clinic):
         ({"sec-fetch-site": "cross-site", "origin": HERE}, True, 403),
         ({}, True, 403),
     ],
-    ids=["own origin", "own origin by fetch metadata", "no token", "foreign origin", "cross-site", "no origin at all"],
+    ids=[
+        "own origin",
+        "own origin by fetch metadata",
+        "no token",
+        "foreign origin",
+        "cross-site",
+        "no origin at all",
+    ],
 )
 async def test_a_change_needs_the_sessions_token_and_our_own_page(clinic, headers, token, status):
     await clinic.sign_in()
@@ -173,7 +192,9 @@ async def test_a_role_without_the_right_is_told_whose_task_it_is(clinic):
 async def test_sign_in_never_sends_the_browser_elsewhere(clinic):
     for back in ("//evil.example", "https://evil.example", "/\\evil.example"):
         answer = await clinic.client.post(
-            "/sign-in", data={"email": "ana.nurse@example.org", "password": clinic.password, "back": back}, headers=FROM_HERE
+            "/sign-in",
+            data={"email": "ana.nurse@example.org", "password": clinic.password, "back": back},
+            headers=FROM_HERE,
         )
         assert answer.headers["location"] == "/"
 
