@@ -1,5 +1,6 @@
 """The list: one row per patient in the order to work through, put together from a handful of queries."""
 
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any, Final
 from uuid import UUID
@@ -17,7 +18,7 @@ from alerts.dispositions import DISPOSITIONS
 from alerts.row import Known, Row, a_row
 from alerts.screen_store import Want
 from alerts.sketch import UNITS, sketch
-from alerts.worklist import CALLING, Place, Section, Viewer, places, summary, waiting
+from alerts.worklist import CALLING, Brief, Place, Section, Viewer, places, summary, waiting
 
 PAGE: Final = 60
 SHOW: Final = ("all", "mine", "free")
@@ -47,39 +48,35 @@ def view_of(role: str, tab: str | None, show: str | None, page: int | None) -> V
 async def listed(desk: Desk, request: Request, conn: AsyncConnection, view: View, act: Act) -> dict[str, Any]:
     """Everything the list shows."""
     who, now = desk.who(request), act.now
-    everything = await screen_store.briefs(conn)
+    seq = await screen_store.newest_seq(conn)  # first: what moves while we look is heard about
     viewer = Viewer(who.staff_id, who.role == PHYSICIAN)
-    here = [brief for brief in everything if brief.queue is view.queue]
-    every = places(here, viewer, now=now)
-    chosen = [p for p in every if _shown(p, view.show)]
-    slice_ = chosen[(view.page - 1) * PAGE : view.page * PAGE]
-    rows = await _rows(desk, conn, view.queue, slice_, act)
+    queues: dict[Queue, list[Brief]] = {queue: [] for queue in seen_by(who.role)}
+    for brief in await screen_store.briefs(conn):
+        queues.setdefault(brief.queue, []).append(brief)
+    placed = {queue: places(queues[queue], viewer, now=now) for queue in seen_by(who.role)}
+    every = placed[view.queue]
+    chosen = every if view.show == "all" else [place for place in every if _shown(place, view.show)]
+    rows = await _rows(desk, conn, view.queue, chosen[(view.page - 1) * PAGE : view.page * PAGE], act)
+    by_section: dict[Section, list[Row]] = {}
+    for row in rows:
+        by_section.setdefault(row.place.section, []).append(row)
+    chosen_counts = Counter(place.section for place in chosen)
+    counts = Counter(place.section for place in every)
     undoable = await screen_store.undoable(conn, who.staff_id, since=midnight(who, now))
     return {
         "view": view,
-        "tabs": [
-            (q, waiting(places((b for b in everything if b.queue is q), viewer, now=now)))
-            for q in seen_by(who.role)
-        ],
-        "sections": [
-            (
-                section,
-                [row for row in rows if row.place.section is section],
-                sum(p.section is section for p in chosen),
-            )
-            for section in Section
-            if any(row.place.section is section for row in rows)
-        ],
-        "counts": {section: sum(p.section is section for p in every) for section in Section},
+        "tabs": [(queue, waiting(found)) for queue, found in placed.items()],
+        "sections": [(section, by_section[section], chosen_counts[section]) for section in by_section],
+        "counts": {section: counts[section] for section in Section},
         "summary": summary(every),
         "more": len(chosen) > view.page * PAGE,
-        "shown": (view.page - 1) * PAGE + len(slice_),
+        "shown": (view.page - 1) * PAGE + len(rows),
         "total": len(chosen),
         "works": who.role in WORKS[view.queue],
         "provider": viewer.provider,
         "undoable": undoable,
         "undoable_name": await _name(desk, conn, undoable.patient_id) if undoable else "",
-        "seq": await screen_store.newest_seq(conn),
+        "seq": seq,
         "dispositions": DISPOSITIONS,
         "about": about,
         "clock": act.clock,

@@ -18,6 +18,11 @@ from alerts.worklist import Brief
 from risk.events import Evidence, Tier
 
 _episode: Final = msgspec.json.Decoder(Episode)
+_QUEUE: Final = {
+    member.value: member for member in Queue
+}  # ten thousand look-ups a page: faster than the call
+_STATE: Final = {member.value: member for member in State}
+_SEVERITY: Final = {member.value: member for member in Severity}
 _reading: Final = msgspec.json.Decoder(Reading)
 
 
@@ -27,9 +32,12 @@ async def briefs(conn: AsyncConnection) -> list[Brief]:
         """SELECT episode_id, patient_id, queue, state, severity, due_at, owner
              FROM alerts.episode WHERE state <> 'closed'"""
     )
+    queues, states, severities = (
+        {member.value: member for member in kind} for kind in (Queue, State, Severity)
+    )
     return [
-        Brief(i, p, Queue(q), State(state), Severity(severity), due, owner)
-        for i, p, q, state, severity, due, owner in await rows.fetchall()
+        Brief(i, p, _QUEUE[queue], _STATE[state], _SEVERITY[severity], due, owner)
+        for i, p, queue, state, severity, due, owner in await rows.fetchall()
     ]
 
 
