@@ -32,9 +32,6 @@ async def briefs(conn: AsyncConnection) -> list[Brief]:
         """SELECT episode_id, patient_id, queue, state, severity, due_at, owner
              FROM alerts.episode WHERE state <> 'closed'"""
     )
-    queues, states, severities = (
-        {member.value: member for member in kind} for kind in (Queue, State, Severity)
-    )
     return [
         Brief(i, p, _QUEUE[queue], _STATE[state], _SEVERITY[severity], due, owner)
         for i, p, queue, state, severity, due, owner in await rows.fetchall()
