@@ -1,9 +1,10 @@
 """The pump: one loop for every consuming room, and the correctness argument of the whole product.
 
-1. Take a batch of records from one assigned partition, bounded by count and by milliseconds.
-2. In ONE database transaction: take the partition's row with our epoch (no row: we were replaced; drop everything
-   remembered), skip what this room has seen before, let the room handle the rest, write its rows, its outgoing
-   events (outbox) and the next offset.
+1. Take a batch of records from the assigned partitions, bounded by count and by milliseconds.
+2. In ONE database transaction: take each partition's row with our epoch (no row: we were replaced; drop everything
+   remembered, and go on without that partition), skip what this room has seen before, let the room handle the rest,
+   write its rows, its outgoing events (outbox) and the next offsets. One transaction, because a commit per partition
+   costs more than the work: eight of them made a lone reading wait for seven strangers' flushes.
 3. Commit. The offset in the database is the truth: a newly assigned partition is claimed (epoch + 1) and read from
    there. Kafka's group offsets only feed lag displays.
 4. The relay brings the outbox to Kafka with the idempotent producer; what it sends twice falls to step 2.
@@ -12,8 +13,9 @@ A crash, a freeze or a rebalance between any two lines repeats work and never lo
 up finds its epoch gone at step 2. Kafka transactions would not give that: aiokafka 0.14 does not fence a zombie consumer.
 
 A record whose handling raises is parked with its reason, the room marks the patient (`park`), and the next record is
-served. A record that kills the process is found by counting claims without progress: served alone from the 3rd, parked
-at the 5th. Infrastructure errors are retried with back-off for ever.
+served. A record that kills the process is found by counting claims without progress: its partition is served apart from
+the others and one by one from the 3rd, the record is parked at the 5th. Infrastructure errors are retried with back-off
+for ever.
 """
 
 import asyncio
@@ -44,6 +46,7 @@ log = structlog.get_logger()
 ALONE_AFTER = 3
 PARK_AFTER = 5
 STUCK_S = 45.0
+LAG_EVERY_S = 1.0
 
 
 class Event(Protocol):
@@ -90,11 +93,21 @@ class Meter(Protocol):
 class Replaced(Exception):
     """Another process claimed the partition: whatever we remember about it may be old."""
 
+    def __init__(self, tp: TopicPartition) -> None:
+        super().__init__(f"partition {tp.partition} of {tp.topic} was claimed by another process")
+        self.tp = tp
+
 
 @dataclass(slots=True)
 class Claim:
     epoch: int
-    tries: int | None = None  # claims that began to serve since the last progress; None: ours has not begun
+    tries: int  # claims that began to serve since the last progress
+    begun: bool = False  # whether ours is counted among them
+
+    @property
+    def suspect(self) -> bool:
+        """Whether serving it, now, is the 3rd time or later: a record in it may be what ended the others."""
+        return self.tries + (not self.begun) >= ALONE_AFTER
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -153,6 +166,7 @@ class Pump(ConsumerRebalanceListener, Generic[E]):  # type: ignore[misc]
         self._decoder = msgspec.json.Decoder(course.reads)
         self._encoder = msgspec.json.Encoder()
         self._claims: dict[TopicPartition, Claim] = {}
+        self._reached: dict[TopicPartition, int] = {}  # not yet told to Kafka
         self._serving = False
         self._moving = time.monotonic()
 
@@ -169,15 +183,18 @@ class Pump(ConsumerRebalanceListener, Generic[E]):  # type: ignore[misc]
         """Serve until `stopping`; the batch in hand is finished first."""
         self._consumer.subscribe([self._course.source], listener=self)
         async with asyncio.TaskGroup() as group:
-            watch = group.create_task(self._watch(), name=f"{self._course.room}.watchdog")
+            beside = [
+                group.create_task(self._watch(), name=f"{self._course.room}.watchdog"),
+                group.create_task(self._tell_lag(), name=f"{self._course.room}.lag"),
+            ]
             while not stopping.is_set():
                 polled = await self._poll(stopping)
                 self._serving = True
-                for tp, records in polled.items():
-                    await self._serve(tp, records)
-                    self._moving = time.monotonic()
+                await self._serve(polled)
+                self._moving = time.monotonic()
                 self._serving = False
-            watch.cancel()
+            for task in beside:
+                task.cancel()
 
     async def _poll(self, stopping: asyncio.Event) -> dict[TopicPartition, list[ConsumerRecord]]:
         """The next records; claims what was assigned since the last poll, before anything of it is served."""
@@ -202,7 +219,7 @@ class Pump(ConsumerRebalanceListener, Generic[E]):  # type: ignore[misc]
     async def _claim(self, tp: TopicPartition) -> None:
         """Take the partition: a new epoch shuts out whoever had it, and reading goes on where the database says."""
 
-        async def take() -> tuple[int, int]:
+        async def take() -> tuple[int, int, int]:
             async with self._pool.connection() as conn, conn.transaction():
                 row = await (
                     await conn.execute(
@@ -210,7 +227,7 @@ class Pump(ConsumerRebalanceListener, Generic[E]):  # type: ignore[misc]
                            VALUES (%(room)s, %(topic)s, %(partition)s, 1, %(owner)s)
                            ON CONFLICT (room, topic, partition) DO UPDATE
                               SET epoch = p.epoch + 1, owner = excluded.owner, moved_at = now()
-                           RETURNING epoch, next_offset""",
+                           RETURNING epoch, next_offset, tries""",
                         {
                             "room": self._course.room,
                             "topic": tp.topic,
@@ -220,34 +237,41 @@ class Pump(ConsumerRebalanceListener, Generic[E]):  # type: ignore[misc]
                     )
                 ).fetchone()
                 assert row is not None  # noqa: S101 - an upsert returns its row
-                return row[0], row[1]
+                return row[0], row[1], row[2]
 
-        epoch, offset = await steadily(self._pool, take, what="claim")
+        epoch, offset, tries = await steadily(self._pool, take, what="claim")
         self._room.forget()  # state kept for this partition may be older than the database's
         try:
             self._consumer.seek(tp, offset)
         except IllegalStateError:  # revoked while we asked the database
             return
-        self._claims[tp] = Claim(epoch)
+        self._claims[tp] = Claim(epoch, tries)
 
-    async def _serve(self, tp: TopicPartition, records: list[ConsumerRecord]) -> None:
-        claim = self._claims.get(tp)
-        if claim is None:  # assigned during the poll: claimed and read again from the database's offset
-            return
-        if claim.tries is None:
-            claim.tries = await self._begin(tp, claim)
-        if claim.tries >= PARK_AFTER:
-            await self._attempt(tp, claim, records[:1], park="killed the process repeatedly")
-            await self._serve(tp, records[1:])
-        elif claim.tries >= ALONE_AFTER:
+    async def _serve(self, polled: dict[TopicPartition, list[ConsumerRecord]]) -> None:
+        """Partitions above suspicion together; then each suspect by itself, so that only it can be blamed.
+
+        A partition without a claim was assigned during the poll: it is claimed, and read again from the database's
+        offset.
+        """
+        suspects = [tp for tp in polled if (claim := self._claims.get(tp)) and claim.suspect]
+        together = {tp: records for tp, records in polled.items() if tp not in suspects}
+        for tp in together:
+            await self._begin(tp)
+        await self._attempt(together)
+        for tp in suspects:
+            await self._begin(tp)
+            records = polled[tp]
+            if (claim := self._claims.get(tp)) and claim.tries >= PARK_AFTER:
+                await self._attempt({tp: records[:1]}, park="killed the process repeatedly")
+                records = records[1:]
             for record in records:
-                if tp in self._claims:
-                    await self._attempt(tp, claim, [record])
-        elif records:
-            await self._attempt(tp, claim, records)
+                await self._attempt({tp: [record]})
 
-    async def _begin(self, tp: TopicPartition, claim: Claim) -> int:
+    async def _begin(self, tp: TopicPartition) -> None:
         """Count, in a transaction of its own, that this claim began to serve: if it ends us, the next one will know."""
+        claim = self._claims.get(tp)
+        if claim is None or claim.begun:
+            return
 
         async def count() -> int:
             async with self._pool.connection() as conn:
@@ -260,36 +284,34 @@ class Pump(ConsumerRebalanceListener, Generic[E]):  # type: ignore[misc]
                 ).fetchone()
                 return row[0] if row else 0  # replaced meanwhile: the fence will say so
 
-        return await steadily(self._pool, count, what="begin")
+        claim.tries = await steadily(self._pool, count, what="begin")
+        claim.begun = True
 
     async def _attempt(
-        self, tp: TopicPartition, claim: Claim, records: list[ConsumerRecord], *, park: str | None = None
+        self, polled: dict[TopicPartition, list[ConsumerRecord]], *, park: str | None = None
     ) -> None:
-        """One transaction, repeated through outages; falls back to record by record when the room raises."""
+        """One transaction, repeated through outages.
+
+        When the room raises, the partitions are served apart, and the one that raises again record by record.
+        """
         wait = 0.05
         alone = park is not None
-        while tp in self._claims:
+        while claims := {tp: self._claims[tp] for tp in polled if tp in self._claims}:
             started = time.monotonic()
             try:
-                async with self._pool.connection() as conn, conn.transaction():
-                    first = await self._fence(conn, tp, claim)
-                    fresh = [record for record in records if record.offset >= first]
-                    if not fresh:
-                        return
-                    counts = await (self._each(conn, fresh, park) if alone else self._all(conn, fresh))
-                    await self._progress(conn, tp, fresh[-1].offset + 1)
-                    failpoints.hit("pump.before_commit")
-                failpoints.hit("pump.after_commit")
-            except Replaced:
+                fresh, counts = await self._transact(claims, polled, park, alone=alone)
+            except Replaced as replaced:
                 self._room.forget()
-                self._claims.pop(tp, None)
+                self._claims.pop(replaced.tp, None)
                 self._meter.fenced()
                 log.warning(
-                    "pump.replaced", room=self._course.room, partition=tp.partition, epoch=claim.epoch
+                    "pump.replaced",
+                    room=self._course.room,
+                    partition=replaced.tp.partition,
+                    epoch=claims[replaced.tp].epoch,
                 )
                 # Two who believe they own it must not fence each other out in turns: let the other one work.
                 await asyncio.sleep(random.uniform(0.5, 2))  # noqa: S311 - jitter, not a secret
-                return
             except OUTAGES as error:
                 self._room.forget()
                 log.warning("pump.database_away", room=self._course.room, error=type(error).__name__)
@@ -307,18 +329,70 @@ class Pump(ConsumerRebalanceListener, Generic[E]):  # type: ignore[misc]
                     "pump.batch_failed",
                     room=self._course.room,
                     error=type(error).__name__,
-                    records=len(records),
+                    partitions=len(claims),
                 )
+                if len(claims) > 1:
+                    await self._apart(polled)
+                    return
                 alone = True
             else:
-                claim.tries = 0
-                events, skipped, parked = counts
-                self._meter.served(
-                    events=events, skipped=skipped, parked=parked, seconds=time.monotonic() - started
-                )
-                self._wake()
-                await self._tell_lag(tp, fresh[-1].offset + 1)
+                if fresh:
+                    self._served(claims, fresh, counts, seconds=time.monotonic() - started)
                 return
+
+    async def _apart(self, polled: dict[TopicPartition, list[ConsumerRecord]]) -> None:
+        """Each partition in a transaction of its own: only the one whose record raises goes record by record."""
+        for tp, records in polled.items():
+            await self._attempt({tp: records})
+
+    def _served(
+        self,
+        claims: dict[TopicPartition, Claim],
+        fresh: dict[TopicPartition, list[ConsumerRecord]],
+        counts: tuple[int, int, int],
+        *,
+        seconds: float,
+    ) -> None:
+        for tp, records in fresh.items():
+            claims[tp].tries = 0
+            self._reached[tp] = records[-1].offset + 1
+        events, skipped, parked = counts
+        self._meter.served(events=events, skipped=skipped, parked=parked, seconds=seconds)
+        self._wake()
+
+    async def _transact(
+        self,
+        claims: dict[TopicPartition, Claim],
+        polled: dict[TopicPartition, list[ConsumerRecord]],
+        park: str | None,
+        *,
+        alone: bool,
+    ) -> tuple[dict[TopicPartition, list[ConsumerRecord]], tuple[int, int, int]]:
+        """Fence, serve, remember where to go on, commit; what was fresh, and how many were served, skipped, parked."""
+        counts = 0, 0, 0
+        async with self._pool.connection() as conn, conn.transaction():
+            fresh = await self._fenced(conn, claims, polled)
+            if records := [record for new in fresh.values() for record in new]:
+                counts = await (self._each(conn, records, park) if alone else self._all(conn, records))
+            for tp, new in fresh.items():
+                await self._progress(conn, tp, new[-1].offset + 1)
+            failpoints.hit("pump.before_commit")
+        failpoints.hit("pump.after_commit")
+        return fresh, counts
+
+    async def _fenced(
+        self,
+        conn: Connection,
+        claims: dict[TopicPartition, Claim],
+        polled: dict[TopicPartition, list[ConsumerRecord]],
+    ) -> dict[TopicPartition, list[ConsumerRecord]]:
+        """What was not served before, of partitions that are ours; in one order, so that two pumps cannot deadlock."""
+        fresh = {}
+        for tp in sorted(claims):
+            first = await self._fence(conn, tp, claims[tp])
+            if new := [record for record in polled[tp] if record.offset >= first]:
+                fresh[tp] = new
+        return fresh
 
     async def _fence(self, conn: Connection, tp: TopicPartition, claim: Claim) -> int:
         """Lock the partition's row under our epoch; the next offset, or Replaced."""
@@ -330,7 +404,7 @@ class Pump(ConsumerRebalanceListener, Generic[E]):  # type: ignore[misc]
             )
         ).fetchone()
         if row is None:
-            raise Replaced
+            raise Replaced(tp)
         return int(row[0])
 
     async def _progress(self, conn: Connection, tp: TopicPartition, offset: int) -> None:
@@ -414,7 +488,7 @@ class Pump(ConsumerRebalanceListener, Generic[E]):  # type: ignore[misc]
             by_id.setdefault(event.event_id, event)  # the first of equals stays
         rows = await (
             await conn.execute(
-                """INSERT INTO pump.seen (room, event_id) SELECT %s, unnest(%s::uuid[])
+                """INSERT INTO pump.seen (room, event_id) SELECT %s, unnest(%b::uuid[])
                    ON CONFLICT DO NOTHING RETURNING event_id""",
                 (self._course.room, sorted(by_id)),  # sorted: two rooms' transactions cannot deadlock
             )
@@ -430,7 +504,7 @@ class Pump(ConsumerRebalanceListener, Generic[E]):  # type: ignore[misc]
         await conn.execute(
             """INSERT INTO pump.outbox (room, topic, key, event_id, payload)
                SELECT %s, %s, key, event_id, payload
-                 FROM unnest(%s::text[], %s::uuid[], %s::bytea[]) WITH ORDINALITY AS t(key, event_id, payload, n)
+                 FROM unnest(%b::text[], %b::uuid[], %b::bytea[]) WITH ORDINALITY AS t(key, event_id, payload, n)
                 ORDER BY n""",
             (
                 self._course.room,
@@ -441,13 +515,23 @@ class Pump(ConsumerRebalanceListener, Generic[E]):  # type: ignore[misc]
             ),
         )
 
-    async def _tell_lag(self, tp: TopicPartition, offset: int) -> None:
-        """Kafka's group offset and our gauge, for people who look at lag; failing to tell harms nothing."""
-        highwater = self._consumer.highwater(tp)
-        if highwater is not None:
-            self._meter.lag(max(0, highwater - offset))
-        with contextlib.suppress(KafkaError, CommitFailedError, IllegalStateError):
-            await self._consumer.commit({tp: offset})
+    async def _tell_lag(self) -> None:
+        """Kafka's group offsets and our gauge, for people who look at lag; failing to tell harms nothing."""
+        while True:
+            await asyncio.sleep(LAG_EVERY_S)
+            ours = self._consumer.assignment()
+            reached = {tp: offset for tp, offset in self._reached.items() if tp in ours}
+            self._reached = {}
+            behind = [
+                end - offset
+                for tp, offset in reached.items()
+                if (end := self._consumer.highwater(tp)) is not None
+            ]
+            if behind:
+                self._meter.lag(max(0, *behind))
+            if reached:
+                with contextlib.suppress(KafkaError, CommitFailedError, IllegalStateError):
+                    await self._consumer.commit(reached)
 
     async def _watch(self) -> None:
         """Aiokafka can stop fetching and stay alive (issues 1154, 847, 727): then only a new process helps."""

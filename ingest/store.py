@@ -41,7 +41,7 @@ class Registry:
                           ask.device_id, d.practice_id,
                           EXISTS (SELECT FROM ingest.device_assignment e WHERE e.device_id = d.device_id),
                           a.patient_id, lower(a.period), upper(a.period), p.zone
-                     FROM unnest(%s::text[], %s::text[], %s::timestamptz[], %s::timestamptz[])
+                     FROM unnest(%b::text[], %b::text[], %b::timestamptz[], %b::timestamptz[])
                           AS ask(gateway_id, device_id, since, until)
                      LEFT JOIN ingest.gateway g ON g.gateway_id = ask.gateway_id
                      LEFT JOIN ingest.device d ON d.device_id = ask.device_id
@@ -89,7 +89,7 @@ class Registry:
             cursor = await conn.execute(
                 """SELECT r.device_id, r.event_id, r.effective_at, r.kind,
                           r.systolic, r.diastolic, r.pulse, r.glucose, r.beyond
-                     FROM unnest(%s::uuid[], %s::text[], %s::timestamptz[], %s::timestamptz[])
+                     FROM unnest(%b::uuid[], %b::text[], %b::timestamptz[], %b::timestamptz[])
                           AS ask(patient_id, device_id, since, until)
                      JOIN ingest.reading r ON r.patient_id = ask.patient_id AND r.device_id = ask.device_id
                                           AND r.effective_at BETWEEN ask.since AND ask.until

@@ -17,17 +17,18 @@ from risk.scoring import Model
 Key = tuple[UUID, Kind]
 _encode = msgspec.json.Encoder().encode
 
+# Arrays travel in binary (%b): psycopg quotes every element of a text array in Python.
 MEMORIES: LiteralString = "SELECT patient_id, kind, memory FROM risk.memory WHERE patient_id = ANY(%s)"
 KEEP: LiteralString = """
     INSERT INTO risk.memory (practice_id, patient_id, kind, memory, latest_at)
-    SELECT * FROM unnest(%s::int[], %s::uuid[], %s::text[], %s::bytea[], %s::timestamptz[])
+    SELECT * FROM unnest(%b::int[], %b::uuid[], %b::text[], %b::bytea[], %b::timestamptz[])
     ON CONFLICT (patient_id, kind) DO UPDATE SET memory = excluded.memory, latest_at = excluded.latest_at
 """
 TELL: LiteralString = """
     INSERT INTO risk.score (practice_id, patient_id, event_id, reading_id, effective_at, kind, tier,
                             drift_score, p_low_24h, p_low_7d, scored)
-    SELECT * FROM unnest(%s::int[], %s::uuid[], %s::uuid[], %s::uuid[], %s::timestamptz[], %s::text[], %s::text[],
-                         %s::real[], %s::real[], %s::real[], %s::bytea[])
+    SELECT * FROM unnest(%b::int[], %b::uuid[], %b::uuid[], %b::uuid[], %b::timestamptz[], %b::text[], %b::text[],
+                         %b::real[], %b::real[], %b::real[], %b::bytea[])
     ON CONFLICT DO NOTHING
 """
 OVERRIDES: LiteralString = """
