@@ -109,11 +109,11 @@ class World:
     def __init__(self, kafka, dsn, pool, course):
         self.kafka, self.dsn, self.pool, self.course = kafka, dsn, pool, course
 
-    async def tell(self, *events):
+    async def tell(self, *events, partition=None):
         async with bus.producer(self.kafka) as out:
             for event in events:
                 value = event if isinstance(event, bytes) else msgspec.json.encode(event)
-                await out.send_and_wait(self.course.source, value, key=b"k")
+                await out.send_and_wait(self.course.source, value, key=b"k", partition=partition)
 
     async def totals(self):
         async with self.pool.connection() as conn:
@@ -335,3 +335,46 @@ async def test_restarts_without_work_are_not_held_against_the_next_record(world)
         await world.tell(*beats(maria, [1]))
         await until(lambda: _is(lambda: meter.events + meter.parked == 1))
     assert await world.totals() == {maria: 1}
+
+
+async def test_partitions_are_committed_together_and_poison_in_one_is_no_matter_of_the_other(world):
+    maria, jose, meter = uuid4(), uuid4(), Quiet()
+    room = Summing(poison=13)
+    await world.tell(*beats(maria, [1, 13, 2]), partition=0)
+    await world.tell(*beats(jose, [7, 8]), partition=1)
+    async with world.pumping(room, meter):
+        await until(lambda: _is(lambda: meter.parked == 1 and meter.events == 4))
+    assert await world.totals() == {maria: 3, jose: 15}
+
+
+async def test_a_partition_that_was_taken_away_holds_up_no_other(world):
+    maria, jose, meter = uuid4(), uuid4(), Quiet()
+    async with world.pumping(Summing(), meter):
+        await world.tell(*beats(maria, [1]), partition=0)
+        await world.tell(*beats(jose, [7]), partition=1)
+        await until(lambda: _is(lambda: meter.events == 2))
+        async with world.pool.connection() as conn, conn.transaction():
+            await conn.execute(  # the lock makes the next batch wait, so that both partitions are in it or behind it
+                "UPDATE pump.partition SET epoch = epoch + 1 WHERE room = %s AND partition = 0",
+                (world.course.room,),
+            )
+            await world.tell(*beats(jose, [8]), partition=1)
+            await world.tell(*beats(maria, [2]), partition=0)
+        await until(lambda: _is(lambda: meter.events == 4))  # the pump claims it again and serves it then
+    assert await world.totals() == {maria: 3, jose: 15}
+    assert meter.fences == 1
+
+
+async def test_a_partition_whose_record_kills_is_blamed_alone(world):
+    maria, jose, meter = uuid4(), uuid4(), Quiet()
+    await world.tell(*beats(maria, [1, 2]), partition=0)
+    await world.tell(*beats(jose, [7, 8]), partition=1)
+    async with world.pool.connection() as conn:
+        await conn.execute(
+            "INSERT INTO pump.partition (room, topic, partition, tries) VALUES (%s, %s, 0, 4), (%s, %s, 1, 2)",
+            (world.course.room, world.course.source) * 2,
+        )
+    async with world.pumping(Summing(), meter):
+        await until(lambda: _is(lambda: meter.parked + meter.events == 4))
+    assert meter.parked == 1
+    assert await world.totals() == {maria: 2, jose: 15}
