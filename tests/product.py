@@ -74,7 +74,9 @@ class Product:
     def wait_ready(self, *services: str, within=60):
         end = time.monotonic() + within
         while not all(self.ready(service) for service in services):
-            assert time.monotonic() < end, f"not ready in {within} s: {[s for s in services if not self.ready(s)]}"
+            assert time.monotonic() < end, (
+                f"not ready in {within} s: {[s for s in services if not self.ready(s)]}"
+            )
             time.sleep(0.1)
 
     # The database as the services see it ------------------------------------------------------------------------------
@@ -99,7 +101,12 @@ class Product:
     # People ------------------------------------------------------------------------------------------------------------
 
     def practice(self, number: int, zone="America/New_York"):
-        self._do("INSERT INTO who.practice VALUES (%s, %s, %s) ON CONFLICT DO NOTHING", number, f"Practice {number}", zone)
+        self._do(
+            "INSERT INTO who.practice VALUES (%s, %s, %s) ON CONFLICT DO NOTHING",
+            number,
+            f"Practice {number}",
+            zone,
+        )
         return number
 
     def person(self, practice: int, name: str, role: str, credential: str | None = "RN") -> str:
@@ -119,12 +126,26 @@ class Product:
             patient_id, practice, f"M-{uuid4().hex[:8]}", name, date(1951, 4, 12),
         )  # fmt: skip
         if device:
-            self._do("INSERT INTO ingest.device (device_id, practice_id, family) VALUES (%s, %s, 'canonical')", device, practice)
-            self._do("INSERT INTO ingest.device_assignment VALUES (%s, %s, %s, '[2020-01-01,)')", device, practice, patient_id)
+            self._do(
+                "INSERT INTO ingest.device (device_id, practice_id, family) VALUES (%s, %s, 'canonical')",
+                device,
+                practice,
+            )
+            self._do(
+                "INSERT INTO ingest.device_assignment VALUES (%s, %s, %s, '[2020-01-01,)')",
+                device,
+                practice,
+                patient_id,
+            )
         return patient_id
 
     def gateway(self, practice: int, gateway_id: str, *, playback=False):
-        self._do("INSERT INTO ingest.gateway (gateway_id, practice_id, playback) VALUES (%s, %s, %s)", gateway_id, practice, playback)
+        self._do(
+            "INSERT INTO ingest.gateway (gateway_id, practice_id, playback) VALUES (%s, %s, %s)",
+            gateway_id,
+            practice,
+            playback,
+        )
         return self.stack.issue(gateway_id)
 
     def _do(self, query: str, *values):
@@ -135,13 +156,23 @@ class Product:
 
     def broker(self, credential) -> Broker:
         host, _, port = self.stack.mqtt.rpartition(":")
-        return Broker(host=host, port=int(port), client_id=credential.name, ca=credential.ca, cert=credential.cert, key=credential.key)
+        return Broker(
+            host=host,
+            port=int(port),
+            client_id=credential.name,
+            ca=credential.ca,
+            cert=credential.cert,
+            key=credential.key,
+        )
 
     async def publish(self, credential, *messages: dict, within=30):
         """Publish canonical messages and wait until ingest has answered each one; returns the answers by id."""
         waiting = {message.setdefault("id", str(uuid4())): message for message in messages}
         answers = {}
-        async with asyncio.timeout(within), dial(self.broker(credential), topics=[wire.answers(credential.name)]) as line:
+        async with (
+            asyncio.timeout(within),
+            dial(self.broker(credential), topics=[wire.answers(credential.name)]) as line,
+        ):
             for message in messages:
                 line.tell(wire.readings(credential.name), msgspec.json.encode(message))
             while waiting:
@@ -160,7 +191,9 @@ class Product:
     @contextmanager
     def signed_in(self, email: str):
         """A browser without JavaScript: cookies, redirects, and the page's own CSRF token with every form."""
-        with httpx.Client(base_url=self.url, follow_redirects=True, headers={"origin": self.url}, timeout=30) as client:
+        with httpx.Client(
+            base_url=self.url, follow_redirects=True, headers={"origin": self.url}, timeout=30
+        ) as client:
             answer = client.post("/sign-in", data={"email": email, "password": PASSWORD})
             assert answer.status_code == 200, answer.text
             client.csrf = _csrf(answer.text)
@@ -168,7 +201,7 @@ class Product:
 
 
 def _csrf(page: str) -> str:
-    return page.split('name="csrf-token" content="')[1].split('"')[0]
+    return page.partition('name="csrf-token" content="')[2].partition('"')[0]
 
 
 def utc_now():

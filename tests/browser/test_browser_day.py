@@ -22,7 +22,9 @@ FLAGS = [
 @pytest.fixture(scope="module")
 def chromium():
     with sync_playwright() as playwright:
-        opened = playwright.chromium.launch(executable_path=browser.find(), chromium_sandbox=False, args=FLAGS)
+        opened = playwright.chromium.launch(
+            executable_path=browser.find(), chromium_sandbox=False, args=FLAGS
+        )
         yield opened
         opened.close()
 
@@ -60,7 +62,9 @@ def measure(product, gateway, **values):
 
     def publish():
         try:
-            answers = asyncio.run(product.publish(gateway, {"device": "cuff-browser", "kind": "bp", **values}))
+            answers = asyncio.run(
+                product.publish(gateway, {"device": "cuff-browser", "kind": "bp", **values})
+            )
             assert set(answers.values()) == {None}, answers
         except BaseException as error:  # noqa: BLE001 - carried over to the test's thread
             failed.append(error)
@@ -119,7 +123,8 @@ def test_from_a_live_episode_to_minutes_in_the_month(product, clinic, chromium, 
     log.locator("[name=note]").fill("Called about the high reading, went through the pill box.")
     log.locator("button.primary").click()
     seconds = product.until(
-        "SELECT extract(epoch FROM sum(upper(span) - lower(span)))::int FROM ccm.time_entry WHERE patient_id = %s", patient
+        "SELECT extract(epoch FROM sum(upper(span) - lower(span)))::int FROM ccm.time_entry WHERE patient_id = %s",
+        patient,
     )
     assert 14 <= seconds <= 120
 
@@ -152,12 +157,16 @@ def test_reading_and_claiming_need_no_javascript(product, clinic, chromium):
         product.publish(gateway, {"device": "cuff-plain", "kind": "bp", "systolic": 191, "diastolic": 121})
     )
     assert set(answers.values()) == {None}
-    product.until("SELECT count(*) FROM alerts.episode e JOIN who.patient p USING (patient_id) WHERE p.name = 'Otto Plain'")
+    product.until(
+        "SELECT count(*) FROM alerts.episode e JOIN who.patient p USING (patient_id) WHERE p.name = 'Otto Plain'"
+    )
     page = signed_in(chromium, product, people["dana"], java_script_enabled=False)
     page = signed_in(chromium, product, people["ana"], java_script_enabled=False)
     row = page.get_by_role("listitem").filter(has_text="Otto Plain")
     row.get_by_role("button", name=re.compile("Claim")).click()
-    expect(page.get_by_role("listitem").filter(has_text="Otto Plain").get_by_text(re.compile("Settle"))).to_be_visible()
+    expect(
+        page.get_by_role("listitem").filter(has_text="Otto Plain").get_by_text(re.compile("Settle"))
+    ).to_be_visible()
 
 
 def asyncio_run_in_thread(coroutine):

@@ -17,7 +17,10 @@ async def archive(fresh_database):
     patient = uuid4()
     async with await database.Connection.connect(fresh_database.pipeline, autocommit=True) as conn:
         await conn.execute("INSERT INTO who.practice VALUES (1, 'One', 'America/New_York')")
-        await conn.execute("INSERT INTO who.patient VALUES (%s, 1, 'M', 'Maria', '1950-01-01', 'Pacific/Honolulu')", (patient,))
+        await conn.execute(
+            "INSERT INTO who.patient VALUES (%s, 1, 'M', 'Maria', '1950-01-01', 'Pacific/Honolulu')",
+            (patient,),
+        )
 
         async def read(at, **changed):
             row = {
@@ -26,7 +29,10 @@ async def archive(fresh_database):
                 "time_confidence": "high", "systolic": 130, "flags": [], "history": False, "raw": b"{}",
             } | changed  # fmt: skip
             names = ", ".join(row)
-            await conn.execute(f"INSERT INTO ingest.reading ({names}) VALUES ({', '.join(['%s'] * len(row))})", list(row.values()))
+            await conn.execute(
+                f"INSERT INTO ingest.reading ({names}) VALUES ({', '.join(['%s'] * len(row))})",
+                list(row.values()),
+            )
 
         yield patient, read, fresh_database
 

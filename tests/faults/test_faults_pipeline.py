@@ -51,7 +51,17 @@ class Home:
         self._count = Counter()
         credential = product.gateway(1, name)
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "deploy.cli", "gateway", "run", "--id", name, "--outbox", str(self.outbox)],
+            [
+                sys.executable,
+                "-m",
+                "deploy.cli",
+                "gateway",
+                "run",
+                "--id",
+                name,
+                "--outbox",
+                str(self.outbox),
+            ],
             cwd=ROOT,
             stdin=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
@@ -110,7 +120,10 @@ def test_kill_nine_of_everything_under_load_loses_and_doubles_nothing(hurt, tmp_
     devices = [f"cuff-{n}" for n in range(PATIENTS)]
     for device in devices:
         hurt.patient(1, f"Patient {device}", device=device)
-    homes = [Home(hurt, f"gw-f{n}", devices[n::GATEWAYS], tmp_path, random.Random(SEED + n)) for n in range(GATEWAYS)]
+    homes = [
+        Home(hurt, f"gw-f{n}", devices[n::GATEWAYS], tmp_path, random.Random(SEED + n))
+        for n in range(GATEWAYS)
+    ]
     stopping = threading.Event()
     feeding = [threading.Thread(target=home.feed, args=(stopping,), daemon=True) for home in homes]
     for thread in feeding:
@@ -152,7 +165,9 @@ def test_kill_nine_of_everything_under_load_loses_and_doubles_nothing(hurt, tmp_
         print(f"made {len(made)}, acknowledged {len(acked)}, acknowledged but missing {len(acked - stored)}")
         print(f"stored {readings}, stored twice {readings - distinct}")
         for name in lived:
-            print(f"{name}: {len(lived[name])} lived, {len(oracle[name] - lived[name])} missing, {len(lived[name] - oracle[name])} too many")
+            print(
+                f"{name}: {len(lived[name])} lived, {len(oracle[name] - lived[name])} missing, {len(lived[name] - oracle[name])} too many"
+            )
     assert min(kills.values()) >= ROUNDS
     assert acked == made, "the agents ended although something was not acknowledged"
     assert acked <= stored
@@ -187,7 +202,9 @@ async def drained(product, within=120):
 
 async def log_of(bootstrap: str) -> list[list[Reading]]:
     """The readings in Kafka, partition by partition, in order, each fact at its first place."""
-    consumer = AIOKafkaConsumer(READINGS, bootstrap_servers=bootstrap, auto_offset_reset="earliest", enable_auto_commit=False)
+    consumer = AIOKafkaConsumer(
+        READINGS, bootstrap_servers=bootstrap, auto_offset_reset="earliest", enable_auto_commit=False
+    )
     await consumer.start()  # without a group: every partition is ours
     try:
         log: dict[TopicPartition, dict] = {tp: {} for tp in sorted(consumer.assignment())}
@@ -212,7 +229,9 @@ async def replayed(product) -> dict[str, set]:
             for row in old.execute(f"SELECT * FROM {table}").fetchall():
                 new.execute(f"INSERT INTO {table} VALUES ({', '.join(['%s'] * len(row))})", row)
     risk, alerts = RiskRoom(), AlertsRoom()
-    async with await psycopg.AsyncConnection.connect(product.stack.dsn("lamplight_pipeline", "oracle")) as conn:
+    async with await psycopg.AsyncConnection.connect(
+        product.stack.dsn("lamplight_pipeline", "oracle")
+    ) as conn:
         for events in await log_of(product.stack.kafka):
             for at in range(0, len(events), 100):
                 batch = events[at : at + 100]

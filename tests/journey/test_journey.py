@@ -43,9 +43,13 @@ async def enrolled(product, patient_id: UUID, practice: int):
     now = datetime.now(UTC)
     staff = {
         role: (staff_id, name)
-        for staff_id, name, role in product.rows("SELECT staff_id, name, role FROM who.staff WHERE practice_id = %s", practice)
+        for staff_id, name, role in product.rows(
+            "SELECT staff_id, name, role FROM who.staff WHERE practice_id = %s", practice
+        )
     }
-    plan = Content(problems=(Problem(name="Hypertension", icd10="I10", outcome="controlled", goal="below 130/80"),))
+    plan = Content(
+        problems=(Problem(name="Hypertension", icd10="I10", outcome="controlled", goal="below 130/80"),)
+    )
     async with await database.Connection.connect(product.stack.dsn("lamplight_pipeline")) as conn:
         await enrol(
             conn,
@@ -64,7 +68,11 @@ async def enrolled(product, patient_id: UUID, practice: int):
             plan_at=now - timedelta(days=90),
         )
         await attest_practice(
-            conn, practice_id=practice, staff=staff["physician"], from_day=(now - timedelta(days=200)).date(), now=now
+            conn,
+            practice_id=practice,
+            staff=staff["physician"],
+            from_day=(now - timedelta(days=200)).date(),
+            now=now,
         )
 
 
@@ -99,9 +107,13 @@ def test_a_diary_line_becomes_a_claim_line_and_every_step_names_the_one_before(p
         },
     )  # fmt: skip
     try:
-        product.until("SELECT count(*) FROM ingest.reading WHERE patient_id = %s", maria, is_true=lambda n: n == 81)
+        product.until(
+            "SELECT count(*) FROM ingest.reading WHERE patient_id = %s", maria, is_true=lambda n: n == 81
+        )
         # 2. History paged nobody; the last morning opened one episode.
-        episode = product.until("SELECT min(episode_id::text) FROM alerts.episode WHERE patient_id = %s", maria)
+        episode = product.until(
+            "SELECT min(episode_id::text) FROM alerts.episode WHERE patient_id = %s", maria
+        )
     finally:
         agent.terminate()
         agent.wait(20)
@@ -116,11 +128,19 @@ def test_a_diary_line_becomes_a_claim_line_and_every_step_names_the_one_before(p
         assert "Maria Journey" in queue
         assert "192" in queue
         csrf = {"csrf": nurse.csrf}
-        assert nurse.post(f"/queue/patient/{maria}/claim", data={**csrf, "queue": "clinical"}).status_code == 200
+        assert (
+            nurse.post(f"/queue/patient/{maria}/claim", data={**csrf, "queue": "clinical"}).status_code == 200
+        )
         seen = product.one("SELECT number FROM alerts.episode WHERE episode_id = %s", episode)
         settled = nurse.post(
             f"/queue/episode/{episode}/settle",
-            data={**csrf, "seen": seen, "code": "contacted", "note": "Missed two tablets; repeats in five minutes.", "task": "true"},
+            data={
+                **csrf,
+                "seen": seen,
+                "code": "contacted",
+                "note": "Missed two tablets; repeats in five minutes.",
+                "task": "true",
+            },
         )
         assert settled.status_code == 200, settled.text
         task = product.until("SELECT min(task_id::text) FROM ccm.task WHERE episode_id = %s", episode)
@@ -150,7 +170,10 @@ def test_a_diary_line_becomes_a_claim_line_and_every_step_names_the_one_before(p
         )
         assert logged.status_code == 200, logged.text
         month = f"{start:%Y-%m}"
-        nurse.post(f"/month/{month}/patient/{maria}/check", data={**csrf, "note": "No other billers, stays or hospice."})
+        nurse.post(
+            f"/month/{month}/patient/{maria}/check",
+            data={**csrf, "note": "No other billers, stays or hospice."},
+        )
 
         # 5. The month supports the code, and says why.
         page = nurse.get(f"/month/{month}/patient/{maria}").text
@@ -159,11 +182,18 @@ def test_a_diary_line_becomes_a_claim_line_and_every_step_names_the_one_before(p
         assert [c for c in claims if "99490" in c.values()], claims
 
     # 6. Back from the minutes to the bytes.
-    entry_task, entry_readings = product.rows("SELECT task_id::text, readings FROM ccm.time_entry WHERE patient_id = %s", maria)[0]
+    entry_task, entry_readings = product.rows(
+        "SELECT task_id::text, readings FROM ccm.time_entry WHERE patient_id = %s", maria
+    )[0]
     assert entry_task == task
-    told = product.rows("SELECT event_id, caused_by, readings FROM ccm.episode_move WHERE episode_id = %s ORDER BY number", episode)
+    told = product.rows(
+        "SELECT event_id, caused_by, readings FROM ccm.episode_move WHERE episode_id = %s ORDER BY number",
+        episode,
+    )
     opened = told[0]
-    score, reading = product.rows("SELECT event_id, reading_id FROM risk.score WHERE event_id = %s", opened[1])[0]
+    score, reading = product.rows(
+        "SELECT event_id, reading_id FROM risk.score WHERE event_id = %s", opened[1]
+    )[0]
     assert reading in opened[2]
     assert reading in entry_readings
     raw, caused_by, effective_at = product.rows(

@@ -10,9 +10,13 @@ from pathlib import Path
 
 def start(tmp_path: Path, body: str) -> subprocess.Popen[bytes]:
     script = tmp_path / "child.py"
-    script.write_text(f"import os, sys, time, signal, pathlib\nhere = pathlib.Path({str(tmp_path)!r})\n{body}")
+    script.write_text(
+        f"import os, sys, time, signal, pathlib\nhere = pathlib.Path({str(tmp_path)!r})\n{body}"
+    )
     return subprocess.Popen(
-        [sys.executable, "-m", "deploy.keeper", sys.executable, str(script)], stderr=subprocess.DEVNULL, cwd=Path(__file__).parents[3]
+        [sys.executable, "-m", "deploy.keeper", sys.executable, str(script)],
+        stderr=subprocess.DEVNULL,
+        cwd=Path(__file__).parents[3],
     )
 
 
@@ -53,4 +57,9 @@ def test_when_the_keeper_is_killed_its_child_goes_too(tmp_path):
     child = int((tmp_path / "pid-0").read_text())
     keeper.kill()
     keeper.wait(10)
-    wait_for(lambda: not Path(f"/proc/{child}").exists() or "Z" in Path(f"/proc/{child}/stat").read_text().split(")")[1][:3])
+    wait_for(
+        lambda: (
+            not Path(f"/proc/{child}").exists()
+            or "Z" in Path(f"/proc/{child}/stat").read_text().split(")")[1][:3]
+        )
+    )
