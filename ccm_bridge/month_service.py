@@ -380,7 +380,7 @@ async def enrol(
         patient_id,
         version=1,
         content=plan,
-        review_on=_a_year_after(plan_at.date()),
+        review_on=a_year_after(plan_at.date()),
         by=at_plan,
     )
     await month_store.sign_plan(conn, plan_id, by=signs)
@@ -412,7 +412,8 @@ async def attest_practice(
         )
 
 
-def _a_year_after(day: date) -> date:
+def a_year_after(day: date) -> date:
+    """When a plan is to be reviewed, unless somebody says sooner."""
     return day.replace(year=day.year + 1, day=min(day.day, 28))
 
 

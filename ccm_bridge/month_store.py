@@ -270,6 +270,40 @@ async def add_enrolment(conn: Connection, enrolment_id: UUID, said: Enrolment, *
     return done.rowcount == 1
 
 
+async def enrolment_exists(conn: Connection, enrolment_id: UUID) -> bool:
+    row = await (
+        await conn.execute("SELECT 1 FROM ccm.enrolment WHERE enrolment_id = %s", (enrolment_id,))
+    ).fetchone()
+    return row is not None
+
+
+async def everybody(conn: Connection) -> dict[str, UUID]:
+    """Every patient of the practice by medical record number."""
+    return dict(await (await conn.execute("SELECT mrn, patient_id FROM who.patient")).fetchall())
+
+
+async def enrolment_versions(conn: Connection, patient_id: UUID) -> list[dict[str, Any]]:
+    """How what is known came to be known: who wrote which version, when and why."""
+    async with conn.cursor(row_factory=dict_row) as cur:
+        await cur.execute(
+            """SELECT version, state, why, recorded_at, recorded_by FROM ccm.enrolment
+                WHERE patient_id = %s ORDER BY version DESC""",
+            (patient_id,),
+        )
+        return await cur.fetchall()
+
+
+async def copies(conn: Connection, patient_id: UUID) -> list[dict[str, Any]]:
+    """Who got a copy of which version, and how."""
+    async with conn.cursor(row_factory=dict_row) as cur:
+        await cur.execute(
+            """SELECT p.version, c.given_to, c.how, c.given_at FROM ccm.care_plan_copy c JOIN ccm.care_plan p USING (plan_id)
+                WHERE p.patient_id = %s ORDER BY c.given_at""",
+            (patient_id,),
+        )
+        return await cur.fetchall()
+
+
 async def add_consent(conn: Connection, patient_id: UUID, said: Consent, *, by: By) -> bool:
     done = await conn.execute(
         """INSERT INTO ccm.consent (consent_id, practice_id, patient_id, program, accepted, given_at, method, explained,

@@ -1,15 +1,15 @@
-"""The room's screens: tasks, timers and minutes, the month, and the chain from a claim line back to the cuff."""
+"""The room's screens: tasks, timers and minutes, the month, enrolment, and the chain from a claim line back to the cuff."""
 
 from fastapi import APIRouter
 
-from ccm_bridge import chain_web, month_web, task_web, time_web
+from ccm_bridge import care_web, chain_web, month_web, task_web, time_web
 from ccm_bridge.desk_web import Desk
 from ccm_bridge.month_service import DeviceDays
 from ccm_bridge.origins import Origins
 
 
 def router(desk: Desk, *, days: DeviceDays | None = None, origins: Origins | None = None) -> APIRouter:
-    """Everything below /tasks, /timers, /entries, /month and /chain.
+    """Everything below /tasks, /timers, /entries, /month, /care and /chain.
 
     Without `days`, device days are unknown and held; without `origins`, the chain ends at ids.
     """
@@ -17,5 +17,6 @@ def router(desk: Desk, *, days: DeviceDays | None = None, origins: Origins | Non
     routes.include_router(task_web.router(desk))
     routes.include_router(time_web.router(desk))
     routes.include_router(month_web.router(desk, days))
+    routes.include_router(care_web.router(desk))
     routes.include_router(chain_web.router(desk, days, origins))
     return routes

@@ -567,6 +567,18 @@ async def test_for_another_practice_nothing_of_ours_exists(clinic):
         ("GET", f"/month/2026-11/patient/{people.maria}", {}, 404),
         ("POST", f"/month/2026-11/patient/{people.maria}/check", {}, 404),
         ("POST", f"/month/2026-11/patient/{people.maria}/step", {"step": "reviewed"}, 404),
+        ("GET", "/care", {}, 200),
+        ("POST", "/care/import", {"csv": "mrn,icd10,name\nMRN-maria,I10,x"}, 200),
+        ("GET", f"/care/{people.maria}", {}, 404),
+        ("POST", f"/care/{people.maria}/enrolment", {}, 404),
+        ("POST", f"/care/{people.maria}/consent", {}, 404),
+        ("POST", f"/care/{people.maria}/consent/{uuid4()}/revoke", {}, 404),
+        ("POST", f"/care/{people.maria}/plan", {}, 404),
+        ("POST", f"/care/{people.maria}/plan/{uuid5(people.maria, 'plan 1')}/sign", {}, 404),
+        ("POST", f"/care/{people.maria}/plan/{uuid5(people.maria, 'plan 1')}/copies", {}, 404),
+        ("GET", f"/care/{people.maria}/plan/1/copy", {}, 404),
+        ("POST", f"/care/{people.maria}/facts", {}, 404),
+        ("POST", f"/care/{people.maria}/facts/{uuid4()}/withdraw", {}, 404),
         ("GET", f"/chain/entry/{one.entry_id}", {}, 404),
         ("GET", f"/chain/reading/{uuid5(EPISODE, 'reading 0')}", {}, 404),
     ]
@@ -581,7 +593,7 @@ async def test_for_another_practice_nothing_of_ours_exists(clinic):
             answer = await chris.request(method, path, data=form or None)
             assert answer.status_code == status, f"{method} {path}: {answer.status_code}"
             assert "Maria" not in answer.text
-            assert "MRN-maria" not in answer.text
+            assert "MRN-maria" not in answer.text or "Not a patient here: MRN-maria" in answer.text
             assert "Out of tablets" not in answer.text
             tried |= {(r, m) for r, m in listed if m == method and _matches(r, path)}
     assert listed - tried == set(), "a route is not in this test's list"

@@ -1,0 +1,325 @@
+"""Facts for the reasoner: what nobody said stays unknown; device windows; what a reviewer reads first."""
+
+from dataclasses import replace
+from datetime import UTC, date, datetime, timedelta
+from uuid import uuid4
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from msgspec import UNSET
+
+from ccm_bridge.billing import decide
+from ccm_bridge.careplan import Content, Plan, Problem, differences, lacks
+from ccm_bridge.enrolment import (
+    Condition,
+    Consent,
+    Enrolment,
+    Method,
+    Program,
+    Told,
+    candidate,
+    consent_of,
+    ends_at,
+    missing_words,
+)
+from ccm_bridge.month import (
+    Circumstance,
+    DeviceDay,
+    Known,
+    Minute,
+    Standing,
+    Window,
+    because,
+    facts,
+    fingerprint,
+    minutes_of,
+    short_of,
+    standing,
+    windows,
+)
+
+from zoneinfo import ZoneInfo  # isort: skip
+import itertools
+
+NOVEMBER = date(2026, 11, 1)
+ZONE = "America/New_York"
+CLOSED = datetime(2026, 12, 5, tzinfo=UTC)
+PATIENT = uuid4()
+
+
+def consent(program=Program.CCM, **changes):
+    usual = Consent(
+        consent_id=uuid4(),
+        program=program,
+        accepted=True,
+        given_at=datetime(2026, 10, 1, 13, tzinfo=UTC),
+        method=Method.VERBAL,
+        explained=frozenset(Told),
+        language="English",
+        given_by="the patient",
+        explained_by_name="Ana",
+    )
+    return replace(usual, **changes)
+
+
+def minute(minutes, day=3, **changes):
+    usual = Minute(
+        entry_id=uuid4(),
+        staff_id=uuid4(),
+        credential="RN",
+        country="US",
+        program="CCM",
+        start=datetime(2026, 11, day, 15, tzinfo=UTC),
+        seconds=minutes * 60,
+        activity="check_in",
+        contact="phone",
+        interactive=True,
+        as_clinical_staff=False,
+        source="timer",
+        corrects=None,
+        entered_at=datetime(2026, 11, day, 16, tzinfo=UTC),
+        voided=False,
+        hash=uuid4().bytes,
+    )
+    return replace(usual, **changes)
+
+
+def looked_up():
+    return Circumstance(
+        circumstance_id=uuid4(),
+        kind="month_checked",
+        month=NOVEMBER,
+        from_at=None,
+        until_at=None,
+        code=None,
+        by_whom=None,
+        note="looked up",
+        recorded_by_name="Cora",
+        recorded_at=CLOSED,
+    )
+
+
+def known(*entries, **changes):
+    usual = Known(
+        patient_id=PATIENT,
+        month=NOVEMBER,
+        zone=ZONE,
+        patient_zone=ZONE,
+        enrolment=Enrolment(
+            patient_id=PATIENT,
+            version=1,
+            state="enrolled",
+            programs=frozenset({Program.CCM}),
+            since=date(2026, 10, 1),
+            conditions=(
+                Condition(icd10="I10", name="Hypertension", chronic_months=12),
+                Condition(icd10="E11.9", name="Diabetes", chronic_months=12),
+            ),
+            significant_risk_documented=True,
+            payer="original_medicare",
+            initiating_visit=date(2026, 8, 10),
+            practitioner_name="Dora",
+        ),
+        consents=(consent(),),
+        plan=Plan(
+            plan_id=uuid4(),
+            patient_id=PATIENT,
+            version=1,
+            content=Content(problems=()),
+            review_on=date(2027, 10, 2),
+            drafted_by_name="Ana",
+            drafted_at=datetime(2026, 10, 2, tzinfo=UTC),
+            signed_by_name="Dora",
+            signed_at=datetime(2026, 10, 2, 13, tzinfo=UTC),
+            copy_given_at=datetime(2026, 10, 2, 14, tzinfo=UTC),
+        ),
+        attested={"access_24_7": True, "certified_ehr": True},
+        circumstances=(looked_up(),),
+        entries=entries,
+        device_days=(),
+    )
+    return replace(usual, **changes)
+
+
+def decided(*entries, **changes):
+    whole = known(*entries, **changes)
+    return decide(facts(whole, as_of=CLOSED)), whole
+
+
+def test_everything_known_supports_what_the_minutes_reach():
+    decision, whole = decided(minute(22))
+    assert dict(decision.codes) == {"99490": 1}
+    assert standing(decision, whole.entries) is Standing.READY
+    assert because(decision) == ()
+
+
+UNKNOWN = [
+    ("nobody looked the month up", {"circumstances": ()}),
+    ("nobody checked the payer", {"payer": None}),
+    ("no initiating visit is recorded", {"initiating_visit": None}),
+    ("nobody stated the risk", {"significant_risk_documented": None}),
+    ("no consent is recorded", {"consents": ()}),
+    ("no plan is written", {"plan": None}),
+    ("the practice attests nothing", {"attested": {}}),
+]
+
+
+@pytest.mark.parametrize("changes", [u[1] for u in UNKNOWN], ids=[u[0] for u in UNKNOWN])
+def test_what_nobody_said_holds_and_bills_nothing(changes):
+    whole = known(minute(22))
+    inside = {k: v for k, v in changes.items() if k in Enrolment.__slots__}
+    outside = {k: v for k, v in changes.items() if k not in inside}
+    whole = replace(whole, enrolment=replace(whole.enrolment, **inside), **outside)
+    decision = decide(facts(whole, as_of=CLOSED))
+    assert dict(decision.codes) == {}
+    assert standing(decision, whole.entries) is Standing.NEEDS
+    assert because(decision)
+
+
+def test_an_unlooked_month_is_unknown_and_supposing_a_look_up_decides_it():
+    whole = known(minute(22), circumstances=())
+    said = facts(whole, as_of=CLOSED)
+    assert said.other_services is None
+    assert said.stays is None
+    assert said.hospice_elected_on is UNSET
+    assert said.died_at is UNSET
+    assert dict(decide(facts(whole, as_of=CLOSED, supposing_checked=True)).codes) == {"99490": 1}
+
+
+def test_one_condition_is_not_billable_and_says_so():
+    whole = known(minute(22))
+    whole = replace(whole, enrolment=replace(whole.enrolment, conditions=whole.enrolment.conditions[:1]))
+    decision = decide(facts(whole, as_of=CLOSED))
+    assert standing(decision, whole.entries) is Standing.NOT_BILLABLE
+    assert any("chronic condition" in step.says for step in because(decision))
+
+
+def test_minutes_below_the_step_are_no_obstacle_that_asks_for_a_call():
+    decision, whole = decided(minute(13))
+    assert standing(decision, whole.entries) is Standing.UNDER
+    assert because(decision) == ()
+    assert short_of(decision)
+
+
+def test_a_month_without_work_is_quiet():
+    decision, whole = decided()
+    assert standing(decision, whole.entries) is Standing.QUIET
+
+
+def test_a_void_entry_counts_nothing_but_stays_in_sight():
+    decision, whole = decided(minute(22, voided=True))
+    assert dict(decision.codes) == {}
+    assert minutes_of(whole.entries) == {}
+    assert len(facts(whole, as_of=CLOSED).entries) == 1
+
+
+@given(
+    order=st.permutations([minute(7), minute(8, 4), minute(9, 5, program="RPM"), minute(4, 6, voided=True)])
+)
+def test_neither_facts_nor_fingerprint_depend_on_the_order_of_entries(order):
+    decision, whole = decided(*order)
+    first, again = decided(*sorted(order, key=lambda m: m.start))
+    assert dict(decision.counted_seconds) == dict(first.counted_seconds)
+    assert fingerprint(whole.entries) == fingerprint(again.entries)
+
+
+def test_a_void_changes_the_fingerprint():
+    one = minute(22)
+    assert fingerprint([one]) != fingerprint([replace(one, voided=True)])
+
+
+# Device windows
+
+
+@given(
+    offsets=st.sets(st.integers(0, 200)),
+    setup=st.one_of(st.none(), st.integers(0, 100)),
+)
+def test_windows_are_thirty_days_each_and_hold_every_day_once(offsets, setup):
+    first = date(2026, 6, 1)
+    days = [first + timedelta(days=n) for n in offsets]
+    setup_on = first + timedelta(days=setup) if setup is not None else None
+    found = windows(days, setup_on=setup_on, until=first + timedelta(days=220))
+    counted = [day for day in days if setup_on is None or day >= setup_on]
+    assert sum(window.days for window in found) == len(counted)
+    for window in found:
+        assert (window.end - window.start).days == 29
+    for one, after in itertools.pairwise(found):
+        assert after.start == one.end + timedelta(days=1)
+    if counted:
+        assert found[0].start == min(counted)
+    else:
+        assert found == ()
+
+
+def test_sixteen_days_in_the_window_are_the_sixteen_day_code():
+    days = tuple(
+        DeviceDay(
+            day=date(2026, 10, 25) + timedelta(days=n), device_id="c", readings=1, first_reading=uuid4()
+        )
+        for n in range(16)
+    )
+    whole = known(minute(22), consents=(consent(), consent(Program.RPM)), device_days=days)
+    whole = replace(
+        whole,
+        enrolment=replace(
+            whole.enrolment,
+            programs=frozenset({Program.CCM, Program.RPM}),
+            rpm_ordered=True,
+            rpm_device_fda_defined=True,
+            rpm_auto_upload=True,
+            rpm_setup_on=date(2026, 10, 1),
+        ),
+    )
+    assert decide(facts(whole, as_of=CLOSED)).codes["99454"] == 1
+    assert decide(facts(replace(whole, device_days=None), as_of=CLOSED)).hold
+
+
+@given(days=st.integers(0, 30), today=st.integers(-3, 35), wanted=st.sampled_from([2, 16]))
+def test_what_is_reached_is_reachable_and_a_closed_window_reaches_nothing_more(days, today, wanted):
+    window = Window(start=date(2026, 11, 5), end=date(2026, 12, 4), days=days)
+    on = window.start + timedelta(days=today)
+    if days >= wanted:
+        assert window.reachable(wanted, on, measured_today=False)
+    if on > window.end:
+        assert window.reachable(wanted, on, measured_today=True) == (days >= wanted)
+
+
+# Enrolment and plan
+
+
+def test_the_latest_word_on_consent_counts():
+    yes, no = consent(), consent(accepted=False, given_at=datetime(2026, 11, 1, tzinfo=UTC))
+    assert consent_of([yes], Program.CCM) is yes
+    assert consent_of([no, yes], Program.CCM) is None
+    assert consent_of([yes], Program.RPM) is None
+
+
+def test_a_revocation_ends_with_the_month_in_the_practices_time():
+    said = consent(revoked_at=datetime(2026, 12, 1, 4, 30, tzinfo=UTC))  # 30 November in New York
+    assert ends_at(said, ZoneInfo(ZONE)) == datetime(2026, 12, 1, 5, tzinfo=UTC)
+    assert ends_at(consent(), ZoneInfo(ZONE)) is None
+
+
+def test_what_was_not_explained_is_named():
+    assert len(missing_words([Told.AVAILABILITY])) == 3
+    assert missing_words(Told) == ()
+
+
+def test_two_lasting_conditions_make_a_candidate():
+    lasting = Condition(icd10="I10", name="Hypertension", chronic_months=12)
+    short = Condition(icd10="J06.9", name="Cold", chronic_months=1)
+    assert candidate([lasting, replace(lasting, icd10="E11.9")])[0]
+    assert not candidate([lasting, short])[0]
+    assert "No condition" in candidate([short])[1]
+
+
+def test_a_plan_says_what_it_lacks_and_what_changed():
+    pressure = Problem(name="Hypertension", icd10="I10", outcome="controlled", goal="below 140/90")
+    before = Content(problems=(pressure,), allergies="none")
+    after = Content(problems=(pressure,), allergies="penicillin", caregivers="her daughter")
+    assert "medicines" in lacks(before)
+    changed = {(c.before, c.after) for c in differences(before, after)}
+    assert changed == {("none", "penicillin"), ("", "her daughter")}
+    assert differences(after, after) == ()
