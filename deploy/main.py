@@ -160,6 +160,7 @@ LINKS = (
     Link(label="Queue", url="/queue", roles=EVERYBODY),
     Link(label="Tasks", url="/tasks", roles=EVERYBODY - {"auditor"}),
     Link(label="Month", url="/month", roles=EVERYBODY),
+    Link(label="Care", url="/care", roles=EVERYBODY),
     Link(label="Devices", url="/devices", roles=EVERYBODY - {"auditor"}),
 )
 
