@@ -1,5 +1,6 @@
 """How a request becomes a page, and an act an answer: the steps that every route of this room shares."""
 
+from collections import Counter
 from collections.abc import Awaitable, Callable
 from datetime import UTC, date, datetime, time, timedelta
 from typing import Final
@@ -11,15 +12,19 @@ from fastapi import HTTPException, Request
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
 from psycopg import AsyncConnection
 
-from alerts import episode_web, queue_web, screen_store, service, store
+from alerts import episode_web, queue_web, report_store, screen_store, service, store
 from alerts.absence import LABELS, OFTEN, Arrangement, refusal, span
 from alerts.access import WORKS, seen_by
-from alerts.acts import Act, Answer
-from alerts.concerns import Queue
+from alerts.acts import PHYSICIAN, Act, Answer
+from alerts.burden import Burden, weigh
+from alerts.concerns import Queue, about
 from alerts.desk_web import Desk, must_work, person
-from alerts.episode import Episode, NotPossible
+from alerts.dispositions import DISPOSITIONS
+from alerts.episode import Episode, NotPossible, State
 from alerts.policy import Policy
 from alerts.queue_web import View, view_of
+from alerts.row import worst_first
+from alerts.worklist import Viewer, places, summary, time_left
 
 CONFLICT: Final = 409
 
@@ -156,6 +161,45 @@ class Pages:
             if not await store.arrange(conn, agreed):
                 raise HTTPException(404, "Nobody of your practice is expected to measure that.")
         return RedirectResponse("/queue/measuring", status_code=303)
+
+    async def burden(self, request: Request, days: int) -> Burden:
+        """The practice's numbers of the last so many days."""
+        desk, now = self.desk, self.desk.now()
+        since = now - timedelta(days=days)
+        async with desk.transaction(request) as conn:
+            calls = await report_store.calls(conn, since=since, until=now)
+            patients, readings = await report_store.watched(conn, since=since, until=now)
+        return weigh(calls, patients=patients, readings=readings, since=since, until=now, policy=self._policy)
+
+    async def handover(self, request: Request, hours: int) -> HTMLResponse:
+        """What this shift leaves to the next."""
+        desk, act, who = self.desk, self.act(request), self.desk.who(request)
+        viewer = Viewer(who.staff_id, who.role == PHYSICIAN)
+        async with desk.transaction(request) as conn:
+            queues = seen_by(who.role)
+            found = [brief for brief in await screen_store.briefs(conn) if brief.queue in queues]
+            episodes = await screen_store.open_episodes(conn, {brief.patient_id for brief in found})
+            done = await report_store.done(conn, since=act.now - timedelta(hours=hours))
+            done = [one for one in done if about(one.concern).queue in queues]
+            patients = await desk.patients(conn, {*episodes, *(one.patient_id for one in done)})
+        every = [e for group in episodes.values() for e in group if e.queue in queues]
+        return desk.page(
+            request,
+            "alerts/handover.html",
+            hours=hours,
+            summary=summary(places(found, viewer, now=act.now)),
+            waiting=worst_first([e for e in every if e.state is State.WAITING]),
+            escalated=worst_first([e for e in every if e.state is State.ESCALATED]),
+            held=worst_first([e for e in every if e.state is State.CLAIMED]),
+            returning=[e for e in every if e.state is State.SNOOZED],
+            load=Counter(e.owner_name for e in every if e.state is State.CLAIMED).most_common(),
+            done=done,
+            patients=patients,
+            about=about,
+            dispositions=DISPOSITIONS,
+            left=lambda e: time_left(e.due_at, act.now),
+            clock=act.clock,
+        )
 
     async def answered(self, request: Request, answer: Answer, *, back: str, kept: str = "") -> Response:
         """Back to where the form was: done (303, or the fresh list for htmx), or 409 with the sentence and the note.

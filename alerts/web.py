@@ -1,14 +1,17 @@
 """The alerts routes: the list, its live stream, an episode, and what people do. All of it works without JavaScript."""
 
+import csv
+import io
 from typing import Annotated
 from uuid import UUID
 
 from fastapi import APIRouter, Form, Header, HTTPException, Query, Request
-from fastapi.responses import HTMLResponse, JSONResponse, Response
+from fastapi.responses import HTMLResponse, JSONResponse, PlainTextResponse, Response
 
 from alerts import acts, episode_web, service, stream_web
 from alerts.access import WORKS
-from alerts.concerns import Queue
+from alerts.burden import PUBLISHED, minutes_text, table
+from alerts.concerns import Queue, about
 from alerts.desk_web import Desk, Doorbell, must_see, must_work
 from alerts.pages_web import Pages
 from alerts.policy import DEFAULT, Policy
@@ -28,6 +31,7 @@ def router(desk: Desk, bell: Doorbell, policy: Policy = DEFAULT) -> APIRouter:
     _done_to_patients(routes, pages)
     _done_to_episodes(routes, pages)
     _agreed(routes, pages)
+    _reported(routes, pages)
     return routes
 
 
@@ -200,3 +204,36 @@ def _agreed(routes: APIRouter, pages: Pages) -> None:
         return await pages.agree(
             request, patient_id, kind, every_hours=every_hours, until=until.strip(), reason=reason.strip()
         )
+
+
+def _reported(routes: APIRouter, pages: Pages) -> None:
+    """What the queue costs, and what a shift leaves behind."""
+
+    @routes.get("/burden", response_class=HTMLResponse)
+    async def burden(request: Request, days: Annotated[int, Query(ge=1, le=366)] = 30) -> HTMLResponse:
+        pages.allowed(request)
+        weighed = await pages.burden(request, days)
+        return pages.desk.page(
+            request,
+            "alerts/burden.html",
+            burden=weighed,
+            days=days,
+            published=PUBLISHED,
+            minutes=minutes_text,
+            about=about,
+        )
+
+    @routes.get("/burden.csv")
+    async def spreadsheet(
+        request: Request, days: Annotated[int, Query(ge=1, le=366)] = 30
+    ) -> PlainTextResponse:
+        pages.allowed(request)
+        lines = io.StringIO()
+        csv.writer(lines).writerows(table(await pages.burden(request, days)))
+        said = {"content-disposition": f'attachment; filename="burden-{days}-days.csv"'}
+        return PlainTextResponse(lines.getvalue(), media_type="text/csv", headers=said)
+
+    @routes.get("/handover", response_class=HTMLResponse)
+    async def handover(request: Request, hours: Annotated[int, Query(ge=1, le=72)] = 12) -> HTMLResponse:
+        must_see(pages.desk.who(request), Queue.CLINICAL)
+        return await pages.handover(request, hours)

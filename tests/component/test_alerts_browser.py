@@ -159,7 +159,9 @@ async def test_a_colleague_is_named_when_two_claim_at_once(shop):
     await opens(shop)
     async with at_work(shop, live=False) as page, shop.hands("ben") as ben:
         assert (await ben.post(f"/queue/patient/{shop.clinic.patients['maria']}/claim")).status_code == 303
-        await page.get_by_role("button", name="Claim Maria Lopes").click()  # the page does not know of Ben yet
+        await page.get_by_role(
+            "button", name="Claim Maria Lopes"
+        ).click()  # the page does not know of Ben yet
         said = "Ben Roth has this until 08:10. Nothing was changed."
         await expect(page.get_by_role("alert")).to_have_text(said, timeout=10_000)
         await expect(page.locator(".row .stands")).to_have_text("Ben Roth has this until 08:10")
@@ -187,7 +189,10 @@ async def test_axe_finds_nothing_and_nothing_sticks_out(shop, width):
     async with shop.hands("ana") as ana:
         await ana.post(f"/queue/patient/{shop.clinic.patients['jon']}/claim")
     async with at_work(shop, width=width) as page:
-        for url in ("/queue", f"/queue/episode/{told.episode_id}", "/queue?tab=technical"):
+        for url in (
+            "/queue", f"/queue/episode/{told.episode_id}", "/queue?tab=technical",
+            "/queue/measuring", "/queue/burden", "/queue/handover",
+        ):  # fmt: skip
             await page.goto(page.there.url + url)
             await page.wait_for_load_state("load")
             found = await Axe().run(page, options=AXE)

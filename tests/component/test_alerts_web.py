@@ -186,15 +186,38 @@ async def test_the_timeline_has_the_columns_a_chart_draws(shop):
     assert told["marks"] == [{"at": told["at"][0] + 2, "said": "Opened", "person": False}]
 
 
+async def test_a_shift_leaves_a_clean_story_and_numbers_behind(shop):
+    clinic = shop.clinic
+    for at, concern in (("08:00", Concern.HIGH_PRESSURE), ("08:10", Concern.FAST_PULSE)):
+        await opened(shop, at=at, concern=concern)
+    episode = await opened(shop, patient="jon", tier=CRITICAL, at="08:20")
+    async with shop.hands("ana") as ana, shop.hands("ben") as ben:
+        shop.now = when("08:30")
+        await ben.post(f"/queue/patient/{clinic.patients['maria']}/claim")
+        shop.now = when("08:40")
+        await ana.post(f"/queue/episode/{episode}/settle", seen="1", code="contacted", note="Repeat 142/88.")
+        shop.now = when("08:45")  # undone and said again: one call, settled once, as it was said at last
+        undo = re.search(r'name="act_id" value="([^"]+)"', (await ana.get("/queue")).text).group(1)
+        await ana.post("/queue/undo", act_id=undo)
+        await ana.post(f"/queue/episode/{episode}/settle", seen="4", code="technique")
+        shop.now = when("09:10")
+        handover = words(await ana.get("/queue/handover"))
+        burden = words(await ana.get("/queue/burden?days=7"))
+        lines = (await ana.get("/queue/burden.csv?days=7")).text.splitlines()
+    assert "In somebody's hands 2 Ben Roth 2" in handover
+    assert "Jon Berg , high blood pressure: settled, measuring technique by Ana Lima" in handover
+    assert "2 · 3" in burden  # two patients, three readings
+    assert lines[0].startswith("group,name,calls,came,in_time,minutes_to_come_median")
+    assert "severity,critical,1,1,1,20.0,20.0,25.0,25.0,1,1" in lines
+    assert "severity,high,2,2,2,20.0,30.0,,,0,0" in lines
+
+
 # Roles and borders --------------------------------------------------------------------------------------------------
 
 GETS = [
-    "/queue",
-    "/queue?tab=technical",
-    "/queue/measuring",
-    "/queue/episode/{e}",
-    "/queue/episode/{e}/timeline",
-]
+    "/queue", "/queue?tab=technical", "/queue/measuring", "/queue/burden", "/queue/burden.csv", "/queue/handover",
+    "/queue/episode/{e}", "/queue/episode/{e}/timeline",
+]  # fmt: skip
 POSTS = {
     "/queue/patient/{p}/claim": {}, "/queue/patient/{p}/take-over": {}, "/queue/patient/{p}/hand-back": {},
     "/queue/episode/{e}/settle": {"seen": "1", "code": "noise"}, "/queue/episode/{e}/escalate": {"seen": "1"},

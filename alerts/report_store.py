@@ -1,0 +1,85 @@
+"""What the reports read: calls and what became of them, and what a shift leaves to the next. Under the reader's policy."""
+
+from datetime import datetime
+from uuid import UUID
+
+import msgspec
+from psycopg import AsyncConnection
+
+from alerts.burden import Call
+from alerts.events import Move
+
+
+async def calls(conn: AsyncConnection, *, since: datetime, until: datetime) -> list[Call]:
+    """Every time an episode asked for somebody, with the first thing a person did about it."""
+    rows = await conn.execute(
+        """SELECT json_build_object(
+                  'queue', e.queue, 'severity', t.severity, 'at', t.at, 'again', t.why = 'again',
+                  'rule', coalesce(v.rule, e.rule), 'came_at', came.at, 'settled_at', settled.at,
+                  'disposition', settled.disposition)::text
+             FROM alerts.transition t
+             JOIN alerts.episode e USING (episode_id)
+             LEFT JOIN alerts.evidence v ON v.episode_id = t.episode_id AND v.score_id = t.caused_by
+             LEFT JOIN LATERAL (
+                  SELECT number FROM alerts.transition n
+                   WHERE n.episode_id = t.episode_id AND n.number > t.number AND n.by IS NULL  -- an undo is no call
+                     AND (n.move = 'reopened' OR n.move = 'worsened' AND n.before IN ('handled', 'snoozed'))
+                   ORDER BY number LIMIT 1) AS next ON true
+             LEFT JOIN LATERAL (
+                  SELECT at FROM alerts.transition n
+                   WHERE n.episode_id = t.episode_id AND n.number > t.number AND n.by IS NOT NULL
+                     AND n.number < coalesce(next.number, 2147483647)
+                   ORDER BY number LIMIT 1) AS came ON true
+             LEFT JOIN LATERAL (
+                  SELECT at, disposition FROM alerts.transition n
+                   WHERE n.episode_id = t.episode_id AND n.number > t.number AND n.move = 'dispositioned'
+                     AND n.number < coalesce(next.number, 2147483647)
+                   ORDER BY number DESC LIMIT 1) AS settled ON true
+            WHERE t.at >= %s AND t.at < %s AND t.by IS NULL
+              AND (t.move IN ('opened', 'reopened') OR t.move = 'worsened' AND t.before IN ('handled', 'snoozed'))
+            ORDER BY t.at""",
+        (since, until),
+    )
+    return [msgspec.json.decode(text, type=Call) for (text,) in await rows.fetchall()]
+
+
+async def watched(conn: AsyncConnection, *, since: datetime, until: datetime) -> tuple[int, int]:
+    """(patients, readings) that were watched live in the period."""
+    row = await (
+        await conn.execute(
+            """SELECT count(DISTINCT patient_id), count(*) FROM alerts.observation
+                WHERE received_at >= %s AND received_at < %s AND NOT history""",
+            (since, until),
+        )
+    ).fetchone()
+    return (row[0], row[1]) if row else (0, 0)
+
+
+class Done(msgspec.Struct, frozen=True, kw_only=True):
+    """One thing a person did, as the next shift reads it."""
+
+    episode_id: UUID
+    patient_id: UUID
+    concern: str
+    severity: str
+    move: Move
+    at: datetime
+    by_name: str
+    disposition: str | None
+    note: str
+    state: str  # of the episode now
+
+
+async def done(conn: AsyncConnection, *, since: datetime, limit: int = 300) -> list[Done]:
+    """What people settled, escalated, snoozed or gave back since then, newest first."""
+    rows = await conn.execute(
+        """SELECT json_build_object('episode_id', t.episode_id, 'patient_id', t.patient_id, 'concern', t.concern,
+                  'severity', t.severity, 'move', t.move, 'at', t.at, 'by_name', t.by_name,
+                  'disposition', t.disposition, 'note', t.note, 'state', e.state)::text
+             FROM alerts.transition t JOIN alerts.episode e USING (episode_id)
+            WHERE t.at >= %s AND t.by IS NOT NULL AND t.why <> 'undo'
+              AND t.move IN ('dispositioned', 'escalated', 'snoozed', 'task_asked')
+            ORDER BY t.seq DESC LIMIT %s""",
+        (since, limit),
+    )
+    return [msgspec.json.decode(text, type=Done) for (text,) in await rows.fetchall()]
