@@ -62,8 +62,8 @@ class Work(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     visit_codes: tuple[str, ...]
 
 
-class Short(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A code of its own below the first rung."""
+class Rung(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A code, and the minutes that reach it."""
 
     code: str
     minutes: int
@@ -79,7 +79,7 @@ class Ladder(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     cap: int | None = None
     warn_above: int | None = None
     hold_above: int | None = None
-    short: Short | None = None
+    short: Rung | None = None
 
 
 class Ladders(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -185,7 +185,7 @@ def among(code: str, ranges: tuple[str, ...]) -> bool:
     bare = found[1]
     for each in ranges:
         low, _, high = each.partition("-")
-        if len(bare) == len(low) and bare[0].isalpha() == low[0].isalpha() and low <= bare <= (high or low):
+        if len(bare) == len(low) and low <= bare <= (high or low):
             return True
     return False
 

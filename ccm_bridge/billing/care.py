@@ -176,15 +176,15 @@ def explain(rule: str, ladder: Ladder, stand: Climb) -> tuple[Finding, ...]:
                 compared={"minutes": stand.minutes, "needed": _first_rung(ladder, stand)},
             )
         )
-    if stand.next_code is not None and stand.next_at is not None and not stand.held:
-        short = stand.next_at - stand.minutes
+    if stand.ahead is not None and not stand.held:
+        short = stand.ahead.minutes - stand.minutes
         lines.append(
             Finding(
                 rule=rule,
                 outcome=Outcome.BLOCK,
-                says=f"{short} more minute(s) to the next unit of {stand.next_code}.",
+                says=f"{short} more minute(s) to the next unit of {stand.ahead.code}.",
                 reasons=(Reason.UNDER_THRESHOLD,) if stand.spare or not stand.codes else (),
-                compared={"minutes": stand.minutes, "needed": stand.next_at, "short": short},
+                compared={"minutes": stand.minutes, "needed": stand.ahead.minutes, "short": short},
             )
         )
     units = stand.codes.get(ladder.add_on, 0)

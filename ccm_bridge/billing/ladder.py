@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 import msgspec
 
-from ccm_bridge.billing.book import Ladder
+from ccm_bridge.billing.book import Ladder, Rung
 
 
 class Climb(msgspec.Struct, frozen=True, kw_only=True):
@@ -13,8 +13,7 @@ class Climb(msgspec.Struct, frozen=True, kw_only=True):
     minutes: int
     codes: Mapping[str, int]
     held: Mapping[str, int]  # units that only a person may release
-    next_code: str | None  # None: nothing further can be reached
-    next_at: int | None  # minutes
+    ahead: Rung | None  # the next unit; None: nothing further can be reached
     spare: int  # minutes since the last rung
     capped: bool  # minutes have run on where no further unit can be reached
 
@@ -38,8 +37,9 @@ def climb(ladder: Ladder, minutes: int) -> Climb:
         minutes=minutes,
         codes={ladder.code: 1} | ({ladder.add_on: units} if units else {}),
         held={ladder.add_on: held} if held else {},
-        next_code=None if topped else ladder.add_on,
-        next_at=None if topped else ladder.minutes + (steps + 1) * ladder.step,
+        ahead=None
+        if topped
+        else Rung(code=ladder.add_on, minutes=ladder.minutes + (steps + 1) * ladder.step),
         spare=minutes - last_rung,
         capped=(topped and minutes > last_rung) or held > 0,
     )
@@ -47,15 +47,11 @@ def climb(ladder: Ladder, minutes: int) -> Climb:
 
 def _below(ladder: Ladder, minutes: int) -> Climb:
     """Under the first rung, where a short code may stand in for it."""
-    short = ladder.short
-    if short is not None and minutes < short.minutes:
-        return _waiting({}, minutes, short.code, short.minutes, spare=minutes)
-    if short is not None:
-        return _waiting({short.code: 1}, minutes, ladder.code, ladder.minutes, spare=minutes - short.minutes)
-    return _waiting({}, minutes, ladder.code, ladder.minutes, spare=minutes)
+    first, short = Rung(code=ladder.code, minutes=ladder.minutes), ladder.short
+    if short is not None and minutes >= short.minutes:
+        return _waiting({short.code: 1}, minutes, first, spare=minutes - short.minutes)
+    return _waiting({}, minutes, short or first, spare=minutes)
 
 
-def _waiting(codes: Mapping[str, int], minutes: int, next_code: str, next_at: int, *, spare: int) -> Climb:
-    return Climb(
-        minutes=minutes, codes=codes, held={}, next_code=next_code, next_at=next_at, spare=spare, capped=False
-    )
+def _waiting(codes: Mapping[str, int], minutes: int, ahead: Rung, *, spare: int) -> Climb:
+    return Climb(minutes=minutes, codes=codes, held={}, ahead=ahead, spare=spare, capped=False)

@@ -300,6 +300,9 @@ def test_a_code_with_letters_is_no_number():
     assert not among("0181", ("G0181-G0182",))
     assert not among("G0183", ("G0181-G0182",))
     assert not among("99490X", ("99490",))
+    assert not among("994905", ("99490-99491",))
+    assert not among("90955", ("G0181-G0182",))
+    assert not among("G0955", ("90951-90970",))
     assert not among("", ("99490",))
     assert among(" 99490 ", ("99491", "99490"))
 

@@ -300,6 +300,32 @@ def test_one_family_is_chosen_where_staff_and_practitioner_both_reach_one(entrie
     assert "99491 x1" in choice.says
 
 
+def test_staff_minutes_that_reach_the_rung_exactly_go_first():
+    decision = decided(work(20), work(35, day=4, credential="MD"))
+    assert dict(decision.codes) == {"99490": 1}
+    flagged = work(1, day=5, credential="MD", as_clinical_staff=True)
+    below = decided(work(seconds=1199), flagged, work(35, day=4, credential="MD"))
+    assert dict(below.codes) == {"99491": 1}
+
+
+def test_a_personal_family_is_not_turned_complex():
+    decision = decided(
+        work(60),
+        work(35, day=4, credential="MD"),
+        complex={"mdm_documented": True, "elected": True},
+        practice=PRACTICE | {"family_policy": "personal"},
+    )
+    assert dict(decision.codes) == {"99491": 1}
+
+
+def test_doubt_in_principal_care_holds_what_it_would_add():
+    entries = work(30, program="PCM"), work(30, day=4, program="PCM", country=None)
+    decision = decided(*entries, pcm={"gate_documented": True})
+    assert (dict(decision.codes), dict(decision.held)) == ({"99426": 1}, {"99427": 1})
+    entries = work(29, program="PCM"), work(30, day=4, program="PCM", country=None)
+    assert dict(decided(*entries, pcm={"gate_documented": True}).codes) == {}
+
+
 def test_the_question_of_the_family_stays_when_the_staff_family_turns_out_complex():
     entries = work(60), work(35, day=4, credential="MD")
     decision = decided(*entries, complex={"mdm_documented": True, "elected": True})
@@ -327,6 +353,17 @@ def test_complex_follows_documentation_and_election_never_price(mdm, elected, co
     assert dict(decision.codes) == codes
     assert decision.hold == hold
     assert reason is None or reason in decision.reasons
+    (step,) = (
+        step
+        for step in decision.trace
+        if step.rule == "5.2" and "needed" in step.compared and "elected" in step.compared
+    )
+    assert step.outcome == ("MET" if codes == {"99487": 1} else "HOLD" if hold else "BLOCK")
+    assert (step.compared["minutes"], step.compared["mdm_documented"], step.compared["elected"]) == (
+        60,
+        mdm,
+        elected,
+    )
 
 
 def test_complex_that_nobody_spoke_of_holds_from_sixty_minutes():
@@ -339,6 +376,8 @@ def test_a_complex_month_without_a_revised_plan_is_a_warning():
     assert Reason.PLAN_NOT_REVISED in decided(work(60), complex=elected).reasons
     revised = PLAN | {"version": 2, "signed_at": "2026-11-05", "copy_given_at": "2026-11-05"}
     assert Reason.PLAN_NOT_REVISED not in decided(work(60), complex=elected, care_plan=revised).reasons
+    for missing in (None, PLAN | {"signed_at": None}):
+        assert Reason.PLAN_NOT_REVISED in decided(work(60), complex=elected, care_plan=missing).reasons
 
 
 # Conflicts ---------------------------------------------------------------------------------------------------

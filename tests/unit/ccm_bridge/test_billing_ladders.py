@@ -181,12 +181,12 @@ def test_minutes_that_miss_the_next_rung_are_a_reason_and_a_full_rung_is_none(mi
 
 
 def test_the_short_code_of_monitoring_points_to_the_full_one():
-    stand = climb(shipped().rules_of("2026-11").ladders.rpm, 15)
-    assert (stand.next_code, stand.next_at, stand.spare) == ("99457", 20, 5)
-    stand = climb(shipped().rules_of("2026-11").ladders.rpm, 7)
-    assert (stand.next_code, stand.next_at, stand.spare) == ("99470", 10, 7)
+    ladder = shipped().rules_of("2026-11").ladders.rpm
+    for minutes, code, at, spare in ((7, "99470", 10, 7), (15, "99457", 20, 5), (39, "99458", 40, 19)):
+        stand = climb(ladder, minutes)
+        assert (stand.ahead.code, stand.ahead.minutes, stand.spare) == (code, at, spare)
     stand = climb(shipped().rules_of("2025-11").ladders.rpm, 15)
-    assert (stand.next_code, stand.next_at, stand.spare, dict(stand.codes)) == ("99457", 20, 15, {})
+    assert (stand.ahead.code, stand.ahead.minutes, stand.spare, dict(stand.codes)) == ("99457", 20, 15, {})
 
 
 @pytest.mark.parametrize(
@@ -199,11 +199,20 @@ def test_more_add_ons_than_usual_are_a_warning(minutes, unusual):
     assert any(step.outcome == "WARN" and "99437" in step.says for step in steps) == unusual
 
 
-def test_a_first_rung_names_the_minutes_it_needed():
-    reached = {
-        step.compared["needed"]
-        for seconds in (600, 1200)
-        for step in decided(monitoring(seconds=seconds), rpm=MONITORED).trace
+@pytest.mark.parametrize(("minutes", "needed"), [(10, 10), (20, 20), (40, 20)])
+def test_a_first_rung_names_the_minutes_it_needed(minutes, needed):
+    (reached,) = (
+        step
+        for step in decided(monitoring(minutes), rpm=MONITORED).trace
         if step.rule == "6.3" and step.outcome == "MET" and "minutes" in step.compared
-    }
-    assert reached == {10, 20}
+    )
+    assert dict(reached.compared) == {"minutes": minutes, "needed": needed}
+
+
+def test_units_that_wait_for_a_person_ask_for_no_more_minutes():
+    steps = decided(monitoring(105), rpm=MONITORED).trace
+    assert not [step for step in steps if "short" in step.compared]
+    (limit,) = (step for step in steps if Reason.CAP_REACHED in step.reasons)
+    assert (limit.outcome, dict(limit.compared)) == ("HOLD", {"minutes": 105, "units": 3, "spare": 25})
+    (cap,) = (step for step in decided(work(70)).trace if Reason.CAP_REACHED in step.reasons)
+    assert (cap.outcome, dict(cap.compared)) == ("BLOCK", {"minutes": 70, "units": 2, "spare": 10})

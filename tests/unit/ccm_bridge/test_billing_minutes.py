@@ -98,6 +98,7 @@ def test_a_rule_takes_its_seconds_and_says_so(entry, facts, reason, seconds):
     taken = [each for each in decision.excluded if reason in each.reasons]
     assert [(each.entry, each.seconds, each.outcome) for each in taken] == [(0, seconds, "EXCLUDE")]
     assert sum(decision.counted_seconds.values()) == entry["seconds"] - seconds
+    assert {each for one in decision.excluded for each in one.reasons} == {reason}
     assert reason in decision.reasons
 
 
@@ -114,6 +115,17 @@ DOUBTED = [
         work(25),
         {"stays": [{"kind": "inpatient", "discharged_at": "2026-11-05"}]},
         Reason.UNKNOWN_FACT,
+    ),
+    (
+        "two stays without a beginning",
+        work(25),
+        {
+            "stays": [
+                {"kind": "snf", "discharged_at": "2026-11-02"},
+                {"kind": "snf", "discharged_at": "2026-11-05"},
+            ]
+        },
+        Reason.INPATIENT_TIME,
     ),
     ("the day of a visit", work(25), {"other_services": [service("99214", on="2026-11-03")]}, Reason.E_M_DAY),
     (
@@ -186,6 +198,7 @@ def test_doubt_that_would_swap_a_code_leaves_neither():
 
 FINE = [
     ("a stay in observation", work(20), {"stays": [{"kind": "observation", "admitted_at": "2026-11-01"}]}),
+    ("observation of unknown days", work(20), {"stays": [{"kind": "observation"}]}),
     (
         "a stay before",
         work(20),
@@ -423,7 +436,52 @@ def test_an_entry_without_a_start_dates_a_line_by_its_day():
     assert str(decision.lines[0].date_of_service) == "2026-11-14"
 
 
-def test_a_month_in_which_nobody_was_reached_is_a_warning():
-    assert Reason.NO_CONTACT in decided(work(20, contact="voicemail")).reasons
-    assert Reason.NO_CONTACT not in decided(work(20, contact="voicemail"), work(1, day=4)).reasons
-    assert Reason.NO_CONTACT not in decided(work(20, contact="message")).reasons
+SILENT = [
+    ("a voicemail", [work(20, contact="voicemail")], True),
+    ("no contact", [work(20, contact="none")], True),
+    ("a voicemail and a call", [work(20, contact="voicemail"), work(1, day=4)], False),
+    (
+        "a voicemail and a call that is out",
+        [work(20, contact="voicemail"), work(1, day=4, country="PH")],
+        True,
+    ),
+    ("a voicemail and a monitoring call", [work(20, contact="voicemail"), monitoring(1, day=4)], True),
+    (
+        "a voicemail, and a call without a start",
+        [work(20, contact="none"), work(1, on="2026-11-04") | {"start": None}],
+        False,
+    ),
+    ("a message", [work(20, contact="message")], False),
+    ("a call", [work(20)], False),
+]
+
+
+@pytest.mark.parametrize(("entries", "silent"), [row[1:] for row in SILENT], ids=[row[0] for row in SILENT])
+def test_a_month_in_which_nobody_was_reached_is_a_warning(entries, silent):
+    decision = decided(*entries)
+    assert decision.codes["99490"] == 1
+    assert (Reason.NO_CONTACT in decision.reasons) == silent
+    (step,) = (step for step in decision.trace if step.rule == "T15")
+    assert step.outcome == ("WARN" if silent else "MET")
+
+
+def test_a_month_in_which_nothing_counts_is_not_called_silent():
+    assert Reason.NO_CONTACT not in decided(work(20, contact="none", country="PH")).reasons
+
+
+def test_consent_to_care_management_says_nothing_of_other_programs():
+    early = consent(at="2026-11-10T09:00:00-05:00")
+    assert Reason.BEFORE_CONSENT not in decided(work(20, program="TCM"), consent=early).reasons
+    assert Reason.BEFORE_CONSENT not in decided(monitoring(20), consent=early, rpm=None).reasons
+
+
+def test_a_revocation_at_the_moment_of_consent_ends_it_with_its_month():
+    at_once = consent(revoked_at="2026-10-01T09:00:00-04:00")
+    decision = decided(work(25), consent=at_once)
+    assert Reason.AFTER_REVOCATION in decision.reasons
+    assert not decision.hold
+
+
+def test_a_revocation_without_a_consent_waits():
+    decision = decided(work(25), consent=consent(at=None, revoked_at="2026-11-29T09:00:00-05:00"))
+    assert dict(decision.held) == {"99490": 1}

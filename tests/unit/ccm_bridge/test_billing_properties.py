@@ -294,14 +294,14 @@ def test_every_ladder_is_monotone_and_points_to_the_next_rung_truly(year, name):
     for before, after in itertools.pairwise(climb(ladder, minutes) for minutes in range(400)):
         units, further = (sum(stand.codes.values()) + sum(stand.held.values()) for stand in (before, after))
         assert units <= further
-        if before.next_at is None:
+        if before.ahead is None:
             assert after.codes == before.codes
-        elif after.minutes < before.next_at:
+        elif after.minutes < before.ahead.minutes:
             assert (after.codes, after.held) == (before.codes, before.held)
         else:
-            assert after.minutes == before.next_at
+            assert after.minutes == before.ahead.minutes
             assert (after.codes, after.held) != (before.codes, before.held)
-            assert before.next_code in {**after.codes, **after.held}
+            assert before.ahead.code in {**after.codes, **after.held}
 
 
 # Clocks ------------------------------------------------------------------------------------------------------
