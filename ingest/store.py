@@ -39,7 +39,8 @@ class Registry:
             cursor = await conn.execute(
                 """SELECT ask.gateway_id, g.practice_id, g.playback, g.clock_error,
                           ask.device_id, d.practice_id,
-                          EXISTS (SELECT FROM ingest.device_assignment e WHERE e.device_id = d.device_id),
+                          a.patient_id IS NOT NULL
+                          OR EXISTS (SELECT FROM ingest.device_assignment e WHERE e.device_id = d.device_id),
                           a.patient_id, lower(a.period), upper(a.period), p.zone
                      FROM unnest(%b::text[], %b::text[], %b::timestamptz[], %b::timestamptz[])
                           AS ask(gateway_id, device_id, since, until)
