@@ -26,17 +26,20 @@ class People:
     spread: float | Floats  # usual day-by-day spread of one person
     within: float | Floats  # spread inside one sitting
     rhythm: float | Floats  # spread of a slot of the day around the personal level
+    trust: float | Floats  # how many differences `spread` is worth against the patient's own
+    plain: float | Floats = (
+        0.0  # weight of last week's plain distance from the usual in the evidence of a trend
+    )
 
 
 PEOPLE: dict[str, People] = {
-    "systolic": People(level=134.0, between=18.0, spread=8.6, within=4.7, rhythm=4.0),
-    "diastolic": People(level=80.0, between=11.0, spread=5.8, within=3.5, rhythm=3.0),
-    "pulse": People(level=72.0, between=10.0, spread=6.0, within=3.0, rhythm=4.0),
-    "glucose": People(level=5.0, between=0.35, spread=0.38, within=0.1, rhythm=0.2),  # of ln(mg/dL)
+    "systolic": People(level=134.0, between=18.0, spread=8.6, within=4.7, rhythm=4.0, trust=15.0),
+    "diastolic": People(level=80.0, between=11.0, spread=5.8, within=3.5, rhythm=3.0, trust=15.0),
+    "pulse": People(level=72.0, between=10.0, spread=6.0, within=3.0, rhythm=4.0, trust=15.0),
+    # Of ln(mg/dL). Fingersticks cluster around meals, so a personal spread is poorly known and the plain mean is strong.
+    "glucose": People(level=5.0, between=0.35, spread=0.38, within=0.1, rhythm=0.2, trust=80.0, plain=3.0),
 }
 
-SPREAD_TRUST = 15.0
-"""How many differences the population's spread is worth against the patient's own."""
 GROSS = 2.5
 """Spreads beyond which a slot is pulled in: a cuff over a sleeve must not move the level."""
 RECENT_SLOTS = 16
@@ -72,7 +75,7 @@ def settle(past: Past, people: People, slots_a_day: int) -> Robust:
     # The median |difference| of two normal values is 0.954 of their spread.
     own = np.where(pairs >= PAIRS_TO_KNOW, _median(steps, pairs) / 0.954, people.spread)
     trust = pairs * 0.5
-    spread = np.sqrt((SPREAD_TRUST * people.spread**2 + trust * own**2) / (SPREAD_TRUST + trust))
+    spread = np.sqrt((people.trust * people.spread**2 + trust * own**2) / (people.trust + trust))
     reach = GROSS * spread
     lowest, highest = np.minimum(centre, lately) - reach, np.maximum(centre, lately) + reach
     value = np.clip(past.mean, lowest[:, None], highest[:, None]) - centre[:, None]

@@ -112,13 +112,15 @@ def hold(robust: Robust, anchor: Floats, trust: Floats, against: Bank) -> Held:
     return Held(matched / power, clear, power, mixing, calm, precision)
 
 
-def features(held: Held, robust: Robust, against: Bank, alike: Floats, people: People) -> Floats:
+def features(
+    held: Held, robust: Robust, against: Bank, alike: Floats, people: People, *, most: float = MOST
+) -> Floats:
     """What the reading of the bank sees of a rise; for a fall the first two parts change their sign.
 
     Clearness of every change, bare size of two, both in spreads; last, the patient's spread against the population's.
     """
-    clear = np.clip(held.clear / np.sqrt(alike), -MOST, MOST)
-    size = np.clip(held.size[:, against.sizes] / np.reshape(people.spread, (-1, 1)), -MOST, MOST)
+    clear = np.clip(held.clear / np.sqrt(alike), -most, most)
+    size = np.clip(held.size[:, against.sizes] / np.reshape(people.spread, (-1, 1)), -most, most)
     return np.concatenate([clear, size, np.log(robust.spread / people.spread)[:, None]], axis=1)
 
 
@@ -134,18 +136,35 @@ class Shift:
     age: Floats  # days since it most likely began
 
 
-def shift(robust: Robust, anchor: Floats, trust: Floats, slots_a_day: int, people: People) -> Shift:
+def plain(robust: Robust, slots_a_day: int, people: People) -> Floats:
+    """Distance of the last seven days' mean from the usual, in the population's spreads: added where it is strong."""
+    week = robust.weight[:, -7 * slots_a_day :]
+    mean = (week * robust.value[:, -7 * slots_a_day :]).sum(axis=1) / np.maximum(week.sum(axis=1), 1e-9)
+    distance: Floats = people.plain * mean / people.spread
+    return distance
+
+
+def shift(
+    robust: Robust,
+    anchor: Floats,
+    trust: Floats,
+    slots_a_day: int,
+    people: People,
+    reading: "Learnt",
+    alike: Floats,
+) -> Shift:
     """Evidence for a rise and a fall, with the level before it and the likeliest size and beginning."""
-    against, reading = bank(robust.value.shape[1], slots_a_day), learnt()
+    against = bank(robust.value.shape[1], slots_a_day)
     held = hold(robust, anchor, trust, against)
-    seen = features(held, robust, against, reading.alike, people)
+    seen = features(held, robust, against, alike, people)
+    distance = plain(robust, slots_a_day, people)
     mirror = np.ones(seen.shape[1])
     mirror[:-1] = -1.0
     # Beginning and size, by Bayes over the bank: a change of usual size, against none.
     expected = np.reshape((AMPLITUDE * people.spread) ** 2, (-1, 1))
-    error = robust.spread[:, None] ** 2 * reading.alike / held.power
+    error = robust.spread[:, None] ** 2 * alike / held.power
     sure = expected / (error + expected)
-    evidence = 0.5 * held.clear**2 / reading.alike * sure + 0.5 * np.log1p(-sure)
+    evidence = 0.5 * held.clear**2 / alike * sure + 0.5 * np.log1p(-sure)
     top = evidence.max(axis=1, keepdims=True)
     odds = np.exp(evidence - top)
     share = odds / odds.sum(axis=1, keepdims=True)
@@ -153,8 +172,8 @@ def shift(robust: Robust, anchor: Floats, trust: Floats, slots_a_day: int, peopl
     chance = 1.0 / (1.0 + np.exp(-np.clip(mean, -50.0, 50.0)))
     size = held.size * sure * share
     return Shift(
-        rise=reading.read(seen),
-        fall=reading.read(seen * mirror),
+        rise=reading.read(seen) + distance,
+        fall=reading.read(seen * mirror) - distance,
         level=held.calm - chance * (size * held.mixing).sum(axis=1),
         precision=held.precision,
         change=(size * against.now).sum(axis=1),
@@ -167,7 +186,9 @@ class Learnt:
     """The fixed reading of the bank: one hidden layer of simple thresholds, the same for everybody."""
 
     version: str
-    alike: Floats  # variance of each change's z in unchanged people: above 1, as neighbours are alike
+    alike: dict[
+        str, Floats
+    ]  # per kind, variance of each change's z in unchanged people: above 1, as neighbours are alike
     hidden: Floats  # (features, units)
     offset: Floats
     out: Floats
@@ -211,7 +232,7 @@ def understood(content: dict[str, Any]) -> Learnt:
         raise DriftRefused(f"drift reading {content['version']} was learnt on another bank of changes")
     return Learnt(
         version=content["version"],
-        alike=np.array(content["alike"]),
+        alike={kind: np.array(variance) for kind, variance in content["alike"].items()},
         hidden=np.array(content["hidden"]),
         offset=np.array(content["offset"]),
         out=np.array(content["out"]),

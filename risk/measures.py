@@ -5,9 +5,9 @@ of each other, so that a batch of one costs one pass and a batch of five hundred
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from datetime import datetime
-from functools import cache
+from functools import cache, lru_cache
 from typing import TypeVar
 
 import numpy as np
@@ -76,7 +76,7 @@ def take_in(block: Block, shape: Shape, readings: Sequence[Reading], plans: Sequ
         reset = np.array([_reset(shape, p, r) for p, r in zip(plans, readings, strict=True)], np.int64)
         line = np.array([drift.threshold(plan.budget) for plan in plans])
         limits = np.array([plan.limits.values for plan in plans])
-    stored, tallies = _stored(shape, values)
+    stored, tallies = stored_form(shape, values)
     learn(
         block,
         shape,
@@ -109,7 +109,7 @@ def _values(shape: Shape, readings: Sequence[Reading]) -> Floats:
     return np.array([(r.systolic, r.diastolic, r.pulse) for r in readings], np.float64)  # None becomes NaN
 
 
-def _stored(shape: Shape, values: Floats) -> tuple[Floats, dict[str, Floats]]:
+def stored_form(shape: Shape, values: Floats) -> tuple[Floats, dict[str, Floats]]:
     """The values as the window sums them, and what is counted beside them."""
     if shape is not GLUCOSE:
         return values, {}
@@ -145,7 +145,7 @@ class Measures:
     past: Past
 
 
-@cache
+@lru_cache(maxsize=8)
 def _people(shape: Shape, rows: int) -> People:
     """The population's numbers for every row of the stack."""
     each = [PEOPLE[quantity] for quantity in shape.quantities]
@@ -153,7 +153,7 @@ def _people(shape: Shape, rows: int) -> People:
     def column(name: str) -> Floats:
         return np.tile([getattr(people, name) for people in each], rows)
 
-    return People(**{name: column(name) for name in ("level", "between", "spread", "within", "rhythm")})
+    return People(**{field.name: column(field.name) for field in fields(People)})
 
 
 def measure(block: Block, batch: Batch) -> Measures:
@@ -164,7 +164,10 @@ def measure(block: Block, batch: Batch) -> Measures:
     robust = baseline.settle(past, people, shape.slots_a_day)
     trust = past.trust * drift.ANCHOR_SHARE
     anchor = np.where(trust > 0, past.anchor - robust.centre, 0.0)
-    found = drift.shift(robust, anchor, trust, shape.slots_a_day, people)
+    reading = drift.learnt()
+    found = drift.shift(
+        robust, anchor, trust, shape.slots_a_day, people, reading, reading.alike[shape.kind.value]
+    )
     days = past.there.reshape(rows * many, -1, shape.slots_a_day).any(axis=2).sum(axis=1)
     usual = baseline.usual(found.level + robust.centre, found.precision, robust.spread, days, people)
     level, now = usual.level + robust.rhythm, usual.level + found.change

@@ -1,7 +1,9 @@
 """A file of readings through the very scorer that runs live: for judging, for what-if, for curiosity. Pure."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from uuid import UUID
 
 import msgspec
@@ -22,12 +24,16 @@ CONTEXTS = {
     "post_lunch": "after_meal",
     "post_supper": "after_meal",
 }
+BEYOND = {beyond.value: beyond for beyond in Beyond}
 REFRACTORY = timedelta(days=7)
 """An episode that has been calm this long may open again."""
 
 
-class RowRefused(ValueError):
-    """A line of the file that is not a reading, with its number and what was wanted."""
+@dataclass(frozen=True, slots=True)
+class NoReading:
+    """A row of the file that is not a reading, with what was wrong with it."""
+
+    why: str
 
 
 def instant(text: str, origin: datetime | None) -> datetime:
@@ -45,34 +51,43 @@ def instant(text: str, origin: datetime | None) -> datetime:
 
 
 def _number(row: Mapping[str, str | None], name: str) -> float | None:
-    text = (row.get(name) or "").strip()
-    return float(text) if text else None
+    text = row.get(name)
+    return float(text) if text and not text.isspace() else None
 
 
-def reading_of(row: Mapping[str, str | None], *, line: int, origin: datetime | None = None) -> Reading:
-    """One row of the file as the reading that ingest would have made of it."""
+@lru_cache(maxsize=4096)
+def _patient(name: str) -> UUID:
+    return fact_id("replay", name)
+
+
+def reading_of(
+    row: Mapping[str, str | None], *, line: int, origin: datetime | None = None
+) -> Reading | NoReading:
+    """One row of the file as the reading that ingest would have made of it, or why it is none.
+
+    >>> reading_of({"patient_id": "a", "effective_at": "2026-01-02", "kind": "glucose", "glucose_mgdl": "3A"}, line=7)
+    NoReading(why="line 7: could not convert string to float: '3A'")
+    """
+    sugar = (row.get("glucose_mgdl") or "").strip()
+    beyond = BEYOND.get(sugar.upper().lstrip("0"))
     try:
         at = instant((row.get("effective_at") or "").strip(), origin)
-        kind = Kind((row.get("kind") or "bp").strip())
-        glucose = (row.get("glucose_mgdl") or "").strip()
-        beyond = next((b for b in Beyond if glucose.upper().lstrip("0") == b.value), None)
-        numbers = {name: _number(row, name) for name in ("systolic", "diastolic", "pulse")}
-        sugar = None if beyond or not glucose else float(glucose)
+        kind = Kind(row.get("kind") or "bp")
+        systolic, diastolic, pulse = (_number(row, name) for name in ("systolic", "diastolic", "pulse"))
+        glucose = float(sugar) if sugar and beyond is None else None
     except ValueError as error:
-        raise RowRefused(f"line {line}: {error}") from None
-    offset = None if at.utcoffset() is None else 0
+        return NoReading(f"line {line}: {error}")
     context = (row.get("context") or "").strip() or None
-    patient = row.get("patient_id") or ""
     flags = tuple(flag for flag in (row.get("flag") or "").split("|") if flag)
     if any(flag.startswith("tz_shadow") for flag in flags):
         flags = (*flags, "echo")
+    patient = _patient(row.get("patient_id") or "")
+    fact = fact_id("replay", patient, at, kind, systolic, diastolic, pulse, sugar, context, *flags)
     return Reading(
-        event_id=fact_id(
-            "replay", patient, at.isoformat(), kind, *numbers.values(), glucose, context, *flags
-        ),
-        caused_by=fact_id("replay", line),
+        event_id=fact,
+        caused_by=fact,
         practice_id=0,
-        patient_id=fact_id("replay", patient),
+        patient_id=patient,
         device_id="replay",
         gateway_id="replay",
         kind=kind,
@@ -80,15 +95,15 @@ def reading_of(row: Mapping[str, str | None], *, line: int, origin: datetime | N
         received_at=at,
         time_rule="file",
         time_confidence=TimeConfidence.HIGH,
-        utc_offset_minutes=offset,
-        glucose=sugar,
+        utc_offset_minutes=0,
+        systolic=systolic,
+        diastolic=diastolic,
+        pulse=pulse,
+        glucose=glucose,
         beyond=beyond,
         context=CONTEXTS.get(context or "", context),
         flags=flags,
         raw=b"",
-        systolic=numbers["systolic"],
-        diastolic=numbers["diastolic"],
-        pulse=numbers["pulse"],
     )
 
 
@@ -129,17 +144,24 @@ class Episodes:
         return raised
 
 
-def rows(scored: Iterable[Scored], keys: Iterable[Sequence[str]]) -> Iterator[tuple[str, ...]]:
-    """The output rows, one per input row, in its order."""
-    episodes = Episodes()
-    for one, key in zip(scored, keys, strict=True):
+def rows(
+    told: Sequence[Reading | NoReading], scored: Iterable[Scored], keys: Iterable[Sequence[str]]
+) -> Iterator[tuple[str, ...]]:
+    """The output rows, one per input row, in its order; a row that was no reading says why."""
+    episodes, scores = Episodes(), iter(scored)
+    for reading, key in zip(told, keys, strict=True):
+        if isinstance(reading, NoReading):
+            yield (*key, Tier.ROUTINE.value, "", "0", "", "", "", reading.why)
+            continue
+        one = next(scores)
         yield (
             *key,
             one.tier.value,
             "|".join(finding.concern.value for finding in one.findings),
-            "1" if episodes.opens(one) else "0",
-            "" if one.drift_score is None else f"{one.drift_score:.4f}",
-            "" if one.p_low_24h is None else f"{one.p_low_24h:.4f}",
-            "" if one.p_low_7d is None else f"{one.p_low_7d:.4f}",
+            "1" if one.findings and episodes.opens(one) else "0",
+            *(
+                "" if number is None else f"{number:.4f}"
+                for number in (one.drift_score, one.p_low_24h, one.p_low_7d)
+            ),
             " ".join(finding.reason for finding in one.findings),
         )

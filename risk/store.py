@@ -10,6 +10,7 @@ import psycopg
 
 from ingest.events import Kind
 from risk.events import Scored
+from risk.forecast import packaged
 from risk.measures import NO_PLAN, Plan
 from risk.rules import DEFAULT, LINE, Limits, Override, limits_at
 from risk.scoring import Model
@@ -135,4 +136,4 @@ async def decided(
 
 def packaged_model() -> Model:
     """The model that ships with the product."""
-    return Model()
+    return Model(forecast=packaged())
