@@ -1,22 +1,27 @@
 """The month's screens: a row for every patient, one patient's month in full, the claim lines as CSV."""
 
+import asyncio
 import csv
 import io
+import re
 from collections import Counter
 from datetime import date, datetime, timedelta
 from typing import Any
 from uuid import UUID, uuid4
 from zoneinfo import ZoneInfo
 
+import msgspec
 from fastapi import APIRouter, Request
 from fastapi.responses import RedirectResponse, Response
 
-from ccm_bridge import month_service, month_store, store, time_store, time_web
+from ccm_bridge import month_service, month_store, packet, packet_service, store, time_store, time_web
 from ccm_bridge.desk_web import Desk, Tag, form_of, refusal, tags, today, uuid_of
 from ccm_bridge.enrolment import Program, consent_of, ends_at
 from ccm_bridge.ledger import first_instant, month_of, next_month
 from ccm_bridge.month import FEW, MANY, STANDING_WORDS, Standing, fingerprint, windows_of
 from ccm_bridge.month_service import DeviceDays, Row, frozen_decision
+from ccm_bridge.origins import Origins
+from ccm_bridge.packet import Evidence
 from ccm_bridge.service import WORKING, Refused
 from ccm_bridge.store import Connection, Told, Work
 from ccm_bridge.time_store import Written
@@ -88,7 +93,7 @@ def read_month(text: str) -> date | None:
         return None
 
 
-def router(desk: Desk, days: DeviceDays | None) -> APIRouter:  # noqa: C901, PLR0915 - a table of routes
+def router(desk: Desk, days: DeviceDays | None, origins: Origins | None = None) -> APIRouter:  # noqa: C901, PLR0915 - a table of routes
     """`/month` and everything below it."""
     routes = APIRouter()
 
@@ -211,6 +216,44 @@ def router(desk: Desk, days: DeviceDays | None) -> APIRouter:  # noqa: C901, PLR
                 back = f"/month/{text}/patient/{waiting}" if waiting else f"/month/{text}"
         return RedirectResponse(back, status_code=303)
 
+    async def _evidence(request: Request, text: str, patient_id: UUID) -> Evidence | Response:
+        """The month gathered for export, or why not."""
+        who, month = desk.who(request), read_month(text)
+        if month is None:
+            return gone(request, "A month is written like 2026-11.")
+        async with desk.transaction(request) as conn:
+            found = await desk.patients(conn, [patient_id])
+            if patient_id not in found:
+                return gone(request, "There is no such patient here.")
+            row = await _one(conn, who.zone, month, patient_id)
+            return await packet_service.gather(
+                conn,
+                who,
+                row,
+                practice=who.practice_name,
+                patient=found[patient_id],
+                origins=origins,
+                now=desk.now(),
+            )
+
+    @routes.get("/month/{text}/patient/{patient_id}/packet.{form}")
+    async def export(request: Request, text: str, patient_id: UUID, form: str) -> Response:
+        """The audit packet as PDF or JSON, and the month as FHIR R4."""
+        said = await _evidence(request, text, patient_id)
+        if isinstance(said, Response):
+            return said
+        name = f"{said.mrn}-{text}"
+        match form:
+            case "json":
+                return _file(packet.as_json(packet.packet(said)), "application/json", f"packet-{name}.json")
+            case "pdf":
+                made = await asyncio.to_thread(_pdf, packet.packet(said))
+                return _file(made, "application/pdf", f"packet-{name}.pdf")
+            case "fhir":
+                bundle = msgspec.json.encode(packet_service.as_fhir(said, patient_id))
+                return _file(bundle, "application/fhir+json", f"month-{name}.fhir.json")
+        return gone(request, "A packet is given as pdf, json or fhir.")
+
     async def _next(desk: Desk, request: Request, conn: Connection, month: date, step: str) -> UUID | None:
         who = desk.who(request)
         everyone = await month_service.rows(conn, zone=who.zone, month=month, now=desk.now(), days=days)
@@ -219,6 +262,20 @@ def router(desk: Desk, days: DeviceDays | None) -> APIRouter:  # noqa: C901, PLR
         return min(waiting, key=lambda patient: names[patient].name, default=None)
 
     return routes
+
+
+def _pdf(plain: dict[str, Any]) -> bytes:
+    """Drawn outside the event loop: fonts and tables take their time."""
+    from ccm_bridge import packet_pdf  # noqa: PLC0415 - the drawing library is loaded when somebody draws
+
+    return packet_pdf.pdf(plain, codes=CODE_WORDS)
+
+
+def _file(content: bytes, kind: str, name: str) -> Response:
+    safe = re.sub(r"[^A-Za-z0-9._-]", "_", name)
+    return Response(
+        content, media_type=kind, headers={"content-disposition": f'attachment; filename="{safe}"'}
+    )
 
 
 def _over(month: date, zone: str, now: datetime) -> bool:

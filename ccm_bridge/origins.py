@@ -23,12 +23,16 @@ class Score:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Measured:
-    """One reading with its four times and the bytes it came from."""
+    """One reading with its four times and the bytes it came from. Pressures mm[Hg], pulse /min, glucose mg/dL."""
 
     reading_id: UUID
     patient_id: UUID
     caused_by: UUID  # the gateway's message that carried it
-    value: str  # "172/96 mm[Hg], pulse 78 /min"
+    systolic: float | None = None
+    diastolic: float | None = None
+    pulse: float | None = None
+    glucose: float | None = None
+    beyond: str | None = None
     device_id: str
     gateway_id: str
     effective_at: datetime
@@ -38,12 +42,30 @@ class Measured:
     flags: tuple[str, ...]
     raw: bytes
 
+    @property
+    def value(self) -> str:
+        """The value with its units: 172/96 mm[Hg], pulse 78 /min."""
+        parts = []
+        if self.systolic is not None or self.diastolic is not None:
+            high, low = (f"{x:g}" if x is not None else "?" for x in (self.systolic, self.diastolic))
+            parts.append(f"{high}/{low} mm[Hg]")
+        if self.pulse is not None:
+            parts.append(f"pulse {self.pulse:g} /min")
+        if self.glucose is not None:
+            parts.append(f"{self.glucose:g} mg/dL")
+        if self.beyond is not None:
+            parts.append(f"{self.beyond}: beyond what the meter measures")
+        return ", ".join(parts)
+
 
 class Origins(Protocol):
-    """Port: scores and readings by id, as far as the transaction may see them. What is not there is left out."""
+    """Port: scores and readings, as far as the transaction may see them. What is not there is left out."""
 
     async def scores(self, conn: Any, ids: Sequence[UUID]) -> Mapping[UUID, Score]: ...
     async def readings(self, conn: Any, ids: Sequence[UUID]) -> Mapping[UUID, Measured]: ...
+    async def of_patient(
+        self, conn: Any, patient_id: UUID, *, start: datetime, end: datetime
+    ) -> Sequence[Measured]: ...
 
 
 def shown(raw: bytes) -> str:

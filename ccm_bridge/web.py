@@ -16,7 +16,7 @@ def router(desk: Desk, *, days: DeviceDays | None = None, origins: Origins | Non
     routes = APIRouter()
     routes.include_router(task_web.router(desk))
     routes.include_router(time_web.router(desk))
-    routes.include_router(month_web.router(desk, days))
+    routes.include_router(month_web.router(desk, days, origins))
     routes.include_router(care_web.router(desk))
     routes.include_router(chain_web.router(desk, days, origins))
     return routes

@@ -1,6 +1,8 @@
 """Scores and readings by id, for the page that walks from a minute back to the cuff: the CCM room may not ask itself."""
 
 from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any, LiteralString
 from uuid import UUID
 
 import msgspec
@@ -33,55 +35,29 @@ class Archives:
         }
 
     async def readings(self, conn: Connection, ids: Sequence[UUID]) -> Mapping[UUID, Measured]:
+        rows = await (await conn.execute(f"{READING} WHERE event_id = ANY(%s)", (list(ids),))).fetchall()
+        return {row[0]: _measured(row) for row in rows}
+
+    async def of_patient(
+        self, conn: Connection, patient_id: UUID, *, start: datetime, end: datetime
+    ) -> Sequence[Measured]:
         rows = await (
             await conn.execute(
-                """SELECT event_id, patient_id, caused_by, systolic, diastolic, pulse, glucose, beyond, device_id,
-                          gateway_id, effective_at, received_at, device_time, time_rule, flags, raw
-                     FROM ingest.reading WHERE event_id = ANY(%s)""",
-                (list(ids),),
+                f"""{READING} WHERE patient_id = %s AND effective_at >= %s AND effective_at < %s AND NOT history
+                    ORDER BY effective_at""",
+                (patient_id, start, end),
             )
         ).fetchall()
-        return {
-            row[0]: Measured(
-                reading_id=row[0],
-                patient_id=row[1],
-                caused_by=row[2],
-                value=value_words(*row[3:8]),
-                device_id=row[8],
-                gateway_id=row[9],
-                effective_at=row[10],
-                received_at=row[11],
-                device_time=row[12],
-                time_rule=row[13],
-                flags=tuple(row[14]),
-                raw=row[15],
-            )
-            for row in rows
-        }
+        return [_measured(row) for row in rows]
 
 
-def value_words(
-    systolic: float | None,
-    diastolic: float | None,
-    pulse: float | None,
-    glucose: float | None,
-    beyond: str | None,
-) -> str:
-    """A reading's value with its units.
+READING: LiteralString = """
+    SELECT event_id, patient_id, caused_by, systolic, diastolic, pulse, glucose, beyond, device_id, gateway_id,
+           effective_at, received_at, device_time, time_rule, flags, raw
+      FROM ingest.reading"""
 
-    >>> value_words(172.0, 96.0, 78.0, None, None), value_words(None, None, None, 48.0, None)
-    ('172/96 mm[Hg], pulse 78 /min', '48 mg/dL')
-    >>> value_words(None, None, None, None, "HI")
-    'HI: beyond what the meter measures'
-    """
-    parts = []
-    if systolic is not None or diastolic is not None:
-        high, low = (f"{x:g}" if x is not None else "?" for x in (systolic, diastolic))
-        parts.append(f"{high}/{low} mm[Hg]")
-    if pulse is not None:
-        parts.append(f"pulse {pulse:g} /min")
-    if glucose is not None:
-        parts.append(f"{glucose:g} mg/dL")
-    if beyond is not None:
-        parts.append(f"{beyond}: beyond what the meter measures")
-    return ", ".join(parts)
+
+def _measured(row: tuple[Any, ...]) -> Measured:
+    names: tuple[str, ...] = ("reading_id", "patient_id", "caused_by", "systolic", "diastolic", "pulse", "glucose", "beyond")
+    names += ("device_id", "gateway_id", "effective_at", "received_at", "device_time", "time_rule")
+    return Measured(**dict(zip(names, row[:14], strict=True)), flags=tuple(row[14]), raw=row[15])

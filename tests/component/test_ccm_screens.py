@@ -1,5 +1,6 @@
 """The room's screens on the real database: what each role may do, and that another practice's people do not exist."""
 
+import json
 import re
 import secrets
 from contextlib import asynccontextmanager
@@ -10,9 +11,10 @@ import httpx
 import psycopg
 import pytest
 from fastapi import FastAPI
+from fhir.resources.R4B.bundle import Bundle
 
 from alerts.events import EpisodeMoved, Move, Severity
-from ccm_bridge import month_service, month_store, service, store, time_service, time_store, web
+from ccm_bridge import month_service, month_store, packet, service, store, time_service, time_store, web
 from ccm_bridge.careplan import Content, Problem
 from ccm_bridge.enrolment import Condition, Program
 from ccm_bridge.month import DeviceDay
@@ -156,7 +158,8 @@ class Cuffs:
                 reading_id=one,
                 patient_id=self.patient,
                 caused_by=uuid5(one, "message"),
-                value="172/96 mm[Hg]",
+                systolic=172.0,
+                diastolic=96.0,
                 device_id="cuff-1",
                 gateway_id="gw-1",
                 effective_at=NOW,
@@ -169,6 +172,9 @@ class Cuffs:
             for one in ids
             if self.patient
         }
+
+    async def of_patient(self, conn, patient_id, *, start, end):
+        return list((await self.readings(conn, [READING])).values())
 
 
 def told(people):
@@ -367,7 +373,7 @@ async def test_a_timer_runs_without_javascript_and_is_confirmed_by_hand(clinic):
 async def test_a_timer_with_its_script_beats_and_is_logged_as_measured(clinic):
     people = clinic.people
     timer_id = str(uuid4())
-    json = {"accept": "application/json"}
+    accepts = {"accept": "application/json"}
     async with clinic.browser(people.ana) as ana:
         await ana.post(
             "/timers",
@@ -375,10 +381,12 @@ async def test_a_timer_with_its_script_beats_and_is_logged_as_measured(clinic):
         )
         for n in range(1, 5):
             clinic.clock.now = NOW + timedelta(seconds=15 * n)
-            beat = await ana.post(f"/timers/{timer_id}/beat", data={"n": n, "stretch": 0}, headers=json)
+            beat = await ana.post(f"/timers/{timer_id}/beat", data={"n": n, "stretch": 0}, headers=accepts)
             assert beat.json() == {"state": "running"}
         assert (await ana.get("/timers/mine")).json()["seconds"] == 60
-        assert (await ana.post(f"/timers/{timer_id}/beat", data={"n": "x"}, headers=json)).status_code == 422
+        assert (
+            await ana.post(f"/timers/{timer_id}/beat", data={"n": "x"}, headers=accepts)
+        ).status_code == 422
         await ana.post(f"/timers/{timer_id}/stop", data={})
         short = await ana.post(
             f"/timers/{timer_id}/log", data={**entry(people), "note": "call"} | {"start": ""}
@@ -567,6 +575,10 @@ async def test_for_another_practice_nothing_of_ours_exists(clinic):
         ("GET", f"/month/2026-11/patient/{people.maria}", {}, 404),
         ("POST", f"/month/2026-11/patient/{people.maria}/check", {}, 404),
         ("POST", f"/month/2026-11/patient/{people.maria}/step", {"step": "reviewed"}, 404),
+        *[
+            ("GET", f"/month/2026-11/patient/{people.maria}/packet.{form}", {}, 404)
+            for form in ("pdf", "json", "fhir")
+        ],
         ("GET", "/care", {}, 200),
         ("POST", "/care/import", {"csv": "mrn,icd10,name\nMRN-maria,I10,x"}, 200),
         ("GET", f"/care/{people.maria}", {}, 404),
@@ -626,6 +638,31 @@ async def test_the_chain_walks_back_to_the_bytes_and_forward_again(clinic):
         assert word in back, word
     assert f"/chain/entry/{form['entry_id']}" in forward
     assert f"/tasks/{TASK}" in forward
+
+
+async def test_the_packet_holds_what_the_month_rests_on_in_three_forms(clinic):
+    people = clinic.people
+    path = f"/month/2026-11/patient/{people.maria}"
+    async with clinic.browser(people.hugo) as hugo, clinic.browser(people.ana) as ana:
+        await ana.post("/entries", data=entry(people))
+        await ana.post(f"{path}/check", data={})
+        plain = (await hugo.get(f"{path}/packet.json")).json()
+        pdf = await hugo.get(f"{path}/packet.pdf")
+        bundle = (await hugo.get(f"{path}/packet.fhir")).json()
+        assert (await hugo.get(f"{path}/packet.doc")).status_code == 404
+    assert packet.whole(plain)
+    assert plain["decision"]["codes"]["99490"] == 1
+    assert plain["entries"][0]["counts"]
+    assert plain["chain"] == {
+        "findings": [],
+        "newest_anchor": None,
+        "rows_verified": {"month_review": 0, "time_entry": 1, "time_void": 0},
+    }
+    assert plain["readings"][0]["raw_hex"] == b'{"sys": 172}'.hex()
+    assert [one["move"] for one in plain["episode_moves"]] == ["opened", "claimed", "dispositioned"]
+    assert pdf.headers["content-type"] == "application/pdf"
+    assert pdf.content.startswith(b"%PDF-")
+    Bundle.model_validate_json(json.dumps(bundle))
 
 
 async def test_pages_hold_no_inline_script_or_style(clinic):
