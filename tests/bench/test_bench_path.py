@@ -188,7 +188,7 @@ def less(after: dict, before: dict) -> dict:
 # A: the path, saturated -------------------------------------------------------------------------------------------
 
 
-def saturated(product, crowd) -> dict:
+def saturated(product, crowd, *, hop_by_hop=True) -> dict:
     """From the first publish until every reading is archived, scored and triaged; then nothing may be missing."""
     assert READINGS_EACH_ROUND % DEVICES == 0
     total = READINGS_EACH_ROUND
@@ -204,9 +204,7 @@ def saturated(product, crowd) -> dict:
         began = time.time()
         done: dict[str, float] = {}
         while len(done) < len(ROOMS):
-            assert time.time() - began < PATIENCE_S, (
-                f"{less(progress(), before)} of {total} after {PATIENCE_S} s"
-            )
+            assert time.time() - began < PATIENCE_S, stuck(conn, less(progress(), before), total)
             time.sleep(0.05)
             for room, at in progress().items():
                 if room not in done and at - before[room] >= total:
@@ -215,7 +213,7 @@ def saturated(product, crowd) -> dict:
         counters = less(counted(product), counters)
         told = load.result()
         stored = missing(conn, load.plan)
-        hops = residence(conn, load.plan)
+        hops = residence(conn, load.plan) if hop_by_hop else {}
     started = told["started"]
     return {
         "sent": total,
@@ -232,6 +230,14 @@ def saturated(product, crowd) -> dict:
         "batch": batches(counters),
         "hops": hops,
     }
+
+
+def stuck(conn, progress, total) -> str:
+    """Why it may have taken so long: what was parked, what waits, and whether a room was started again."""
+    parked = conn.execute("SELECT room, error, count(*) FROM pump.parked GROUP BY room, error").fetchall()
+    waiting = conn.execute("SELECT room, count(*) FROM pump.outbox GROUP BY room").fetchall()
+    claims = conn.execute("SELECT room, max(epoch), max(tries) FROM pump.partition GROUP BY room").fetchall()
+    return f"after {PATIENCE_S} s {progress} of {total}; parked {parked}, outbox {waiting}, epochs and tries {claims}"
 
 
 def missing(conn, plan) -> dict[str, int]:
