@@ -2,6 +2,8 @@
 // the database; closing, crashing or reloading this page loses one beat at most. It never starts by itself.
 "use strict";
 (() => {
+  if (window.lamplightTimer) return; // one timer a page, also where two templates ask for it
+  window.lamplightTimer = true;
   const token = document.querySelector('meta[name="csrf-token"]')?.content ?? "";
   const QUEUE = "lamplight.beats", TOUCHED = "lamplight.touched", LATEST_MS = 290_000;
   const panel = document.querySelector("#timer[data-timer]");
