@@ -258,7 +258,11 @@ async def spoken(stack, of, topic=None):
         found = []
         while any([await consumer.position(tp) < ends[tp] for tp in partitions]):
             for records in (await consumer.getmany(timeout_ms=200)).values():
-                found += [msgspec.json.decode(record.value, type=kind) for record in records]
+                found += [
+                    msgspec.json.decode(record.value, type=kind)
+                    for record in records
+                    if record.value.startswith(b"{")  # other tests of the run say other things on the same topic
+                ]
         return [event for event in found if event.gateway_id in of]
     finally:
         await consumer.stop()

@@ -90,7 +90,7 @@ class Gateway:
                 "unit": "mg/dL",
                 "glucose": 90 + self._fed % 60,
                 "measured_at": at.isoformat(),
-                "seq": self._fed * 10 + int(self.name[-1]),
+                "seq": self._fed * 10 + sum(self.name.encode()) % 10,
             }
             with (
                 self._lock,
