@@ -1,5 +1,7 @@
 """What every test may use: the throw-away servers, and a header that says which ones."""
 
+from hypothesis import settings
+
 from deploy.native import install
 from deploy.native.stack import SOFTWARE
 
@@ -10,3 +12,8 @@ def pytest_report_header():
     return "servers: " + ", ".join(
         f"{name} {version}" for name, version in install.describe(SOFTWARE).items()
     )
+
+
+# How long one example takes says more about the machine than about the rule: slow machines must not fail.
+settings.register_profile("lamplight", deadline=None, print_blob=True)
+settings.load_profile("lamplight")
