@@ -8,7 +8,7 @@ from uuid import UUID
 from ingest.quality import ECHO_HOURS, HOUR, Echo, Seen, echo_of
 
 REACH = ECHO_HOURS * HOUR
-MOST_PER_DEVICE = 128
+MOST_PER_DEVICE = 32
 
 
 class _Memory:

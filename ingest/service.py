@@ -31,7 +31,7 @@ from ingest.mqtt import Batch, Line, LineDropped
 from ingest.presence import Roll, Told
 from ingest.quality import Seen
 from ingest.recent import Recent
-from ingest.sorting import Ask, Known, Message, Past, Sorted, Tally, asks, pasts, read, sort, summary
+from ingest.sorting import Ask, Known, Message, Past, Sorted, Tally, asks, pasts, read, sort
 from ingest.store import Away
 from ingest.stream import Record
 
@@ -163,12 +163,13 @@ class Intake:
                     self._recent.learn(span.device_id, span.since, past.get(span.device_id, ()))
             found = sort(messages, known, self._recent, now, _report)
             await self._stream.append(self._records(found))
-            for reading in found.readings:
-                self._recent.accept(reading.device_id, summary(reading))
+            for device_id, seen in found.seen:
+                self._recent.accept(device_id, seen)
             for gateway_id, said in found.news:
                 self._roll.news(gateway_id, said)
             for gateway_id, answer in found.answers.items():
-                line.tell(wire.answers(gateway_id), self._encoder.encode(answer))
+                for piece in wire.pieces(answer):
+                    line.tell(wire.answers(gateway_id), self._encoder.encode(piece))
             tally = found.tally
         batch.acknowledge()
         tally.received = len(batch.messages)

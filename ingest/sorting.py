@@ -75,6 +75,9 @@ class Sorted:
     """A batch, sorted. `answers` may be told only when Kafka has `readings` and `refused`."""
 
     readings: list[Reading] = field(default_factory=list)
+    seen: list[tuple[str, Seen]] = field(
+        default_factory=list
+    )  # the readings, by device, as `Recent` remembers them
     refused: list[Refused] = field(default_factory=list)
     news: list[tuple[str, News]] = field(default_factory=list)
     answers: dict[str, wire.Answer] = field(default_factory=dict)
@@ -167,7 +170,7 @@ def sort(
     noes: defaultdict[str, list[wire.No]] = defaultdict(list)
     for message in messages:
         no: Refused | None = None
-        for outcome in _outcomes(message, known, now, failed):
+        for said, outcome in _outcomes(message, known, now, failed):
             if isinstance(outcome, News):
                 out.news.append((message.gateway_id, outcome))
             elif isinstance(outcome, Refused):
@@ -176,7 +179,7 @@ def sort(
             elif outcome.event_id in fresh or recent.has(outcome.device_id, outcome.event_id):
                 out.tally.duplicates += 1
             else:
-                seen = summary(outcome)
+                seen = summary(outcome, said)
                 beside = alike[outcome.device_id, seen.values]
                 if recent.echo(outcome.device_id, seen, beside):
                     outcome = msgspec.structs.replace(outcome, flags=(*outcome.flags, ECHO))  # noqa: PLW2901
@@ -184,6 +187,7 @@ def sort(
                 beside.append(seen)
                 fresh.add(outcome.event_id)
                 out.readings.append(outcome)
+                out.seen.append((outcome.device_id, seen))
         name = next((said.message_id for said in message.said if said.message_id is not None), None)
         name = name or wire.nameless(message.gateway_id, message.raw)
         if no is None:
@@ -198,24 +202,22 @@ def sort(
     return out
 
 
-def summary(reading: Reading) -> Seen:
-    """As much of a reading as it takes to recognise it.
-
-    The values are those of `quality.values`. The device's own count is not carried by a reading, so an echo
-    is recognised without it.
-    """
+def summary(reading: Reading, said: Said) -> Seen:
+    """As much of a reading as it takes to recognise it; the values are those of `quality.values`."""
     if reading.kind is Kind.GLUCOSE:
         values: tuple[float | str | None, ...] = (
             reading.beyond.value if reading.beyond else reading.glucose,
         )
     else:
         values = (reading.systolic, reading.diastolic, reading.pulse)
-    return Seen(reading.event_id, reading.effective_at, values)
+    return Seen(
+        reading.event_id, reading.effective_at, values, said.seq if isinstance(said, Measurement) else None
+    )
 
 
 def _outcomes(
     message: Message, known: Known, now: datetime, failed: Callable[[Exception], None]
-) -> Iterator[Reading | Refused | News]:
+) -> Iterator[tuple[Said, Reading | Refused | News]]:
     carrier = Carrier(
         gateway_id=message.gateway_id,
         gateway=known.gateways.get(message.gateway_id),
@@ -225,14 +227,14 @@ def _outcomes(
     for part, said in enumerate(message.said):
         device = known.devices.get(said.device) if said.device is not None else None
         try:
-            yield verdict(said, carrier, device, part=part)
+            yield said, verdict(said, carrier, device, part=part)
         except Exception as error:  # noqa: BLE001 - rules never raise, and if one does, those behind do not wait
             failed(error)
             detail = "a rule failed on this message"
             no = Refusal(
                 reason=Reason.CONTRADICTION, detail=detail, device=said.device, message_id=said.message_id
             )
-            yield verdict(no, carrier, device, part=part)
+            yield no, verdict(no, carrier, device, part=part)
 
 
 def _count(out: Sorted) -> None:

@@ -11,6 +11,7 @@
 """
 
 import hashlib
+from collections.abc import Iterator
 from datetime import datetime
 from typing import Annotated, NamedTuple
 from uuid import UUID
@@ -22,6 +23,8 @@ from ingest.events import fact_id
 EVERYTHING = "v1/+/#"
 LARGEST = 16 * 1024
 """Checked by the gateway before it publishes; the broker's own limit is four times that."""
+
+PIECE = 100  # names in one answer: a refusal takes up to 300 bytes
 
 Name = Annotated[str, msgspec.Meta(pattern=r"\A[ -~]{0,64}\Z")]
 
@@ -55,6 +58,16 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     acked: tuple[UUID, ...] = ()
     refused: tuple[No, ...] = ()
+
+
+def pieces(answer: Answer) -> Iterator[Answer]:
+    """The same answer in messages that stay far below what the broker lets pass.
+
+    >>> [len(one.acked) for one in pieces(Answer(acked=(UUID(int=1),) * 250))]
+    [100, 100, 50]
+    """
+    for at in range(0, max(len(answer.acked), len(answer.refused)), PIECE):
+        yield Answer(acked=answer.acked[at : at + PIECE], refused=answer.refused[at : at + PIECE])
 
 
 class Resync(

@@ -4,6 +4,7 @@ import asyncio
 from datetime import timedelta
 from uuid import UUID, uuid4
 
+import msgspec
 import pytest
 
 from ingest import wire
@@ -79,6 +80,16 @@ async def test_a_poison_message_delays_nobody_behind_it(home):
         await gateway.say(good[0], b"{" * 9_000, b'{"kind":"glucose"', b"", *good[1:])
         await gateway.hear(8)
     assert set(gateway.acked) == {UUID(message["id"]) for message in good}
+
+
+async def test_five_hundred_refusals_at_once_are_all_answered(home):
+    junk = [fingerstick(f"meter-of-nobody-{n}") for n in range(500)]
+    async with home.speaking() as gateway:
+        window = [gateway.line.tell(wire.readings(home.gateway), msgspec.json.encode(one)) for one in junk]
+        async with home.listening() as meter:
+            await asyncio.gather(*window)
+            await gateway.hear(500)
+            assert meter.dropped == 0
 
 
 async def test_the_same_fact_sent_again_is_acknowledged_again_and_kept_once(home):

@@ -15,7 +15,7 @@ from ingest.identity import Assignment, Device, Gateway
 from ingest.presence import Roll
 from ingest.quality import Seen
 from ingest.recent import MOST_PER_DEVICE, REACH, Recent
-from ingest.sorting import Known, asks, claims, pasts, read, sort, summary
+from ingest.sorting import Known, asks, claims, pasts, read, sort
 from ingest.verdict import News
 
 NOW = datetime(2026, 3, 2, 12, 0, tzinfo=UTC)
@@ -69,7 +69,7 @@ def test_the_same_fact_under_two_names_goes_out_once_and_both_are_answered():
 def test_what_kafka_already_has_is_answered_and_not_sent_again():
     recent, message = Recent(), heard(fingerstick())
     first = sort([message], KNOWN, recent, NOW)
-    recent.accept("meter", summary(first.readings[0]))
+    recent.accept(*first.seen[0])
     again = sort([message], KNOWN, recent, NOW)
     assert (again.readings, again.tally.duplicates, again.answers) == ([], 1, first.answers)
 
@@ -206,9 +206,36 @@ def test_splitting_a_series_into_batches_changes_no_fact(said, random):
         batch, messages = messages[:size], messages[size:]
         out = sort(batch, KNOWN, recent, NOW)
         parts += [r.event_id for r in out.readings]
-        for reading in out.readings:
-            recent.accept("meter", summary(reading))
+        for device_id, seen in out.seen:
+            recent.accept(device_id, seen)
     assert (set(parts), len(parts)) == (whole, len(whole))
+
+
+def test_equal_values_under_different_counts_of_the_device_are_two_measurements():
+    pair = [heard(fingerstick(minutes, glucose=110, seq=seq)) for minutes, seq in ((5, 1), (4, 2))]
+    assert [reading.flags for reading in sort(pair, KNOWN, Recent(), NOW).readings] == [(), ()]
+    recent = Recent()
+    for one in pair:
+        out = sort([one], KNOWN, recent, NOW)
+        assert out.tally.echoes == 0
+        recent.accept(*out.seen[0])
+
+
+@given(st.integers(0, 450), st.integers(0, 450))
+def test_an_answer_in_pieces_says_the_same_and_every_piece_passes_the_broker(acked, refused):
+    answer = wire.Answer(
+        acked=tuple(UUID(int=n) for n in range(acked)),
+        refused=tuple(wire.No(id=UUID(int=n), reason="r" * 30, detail="d" * 200) for n in range(refused)),
+    )
+    found = list(wire.pieces(answer))
+    assert (
+        wire.Answer(
+            acked=tuple(name for one in found for name in one.acked),
+            refused=tuple(no for one in found for no in one.refused),
+        )
+        == answer
+    )
+    assert all(len(msgspec.json.encode(one)) < 48 * 1024 for one in found)
 
 
 # -- what devices said lately ----------------------------------------------------------------------------------------
