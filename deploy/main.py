@@ -175,6 +175,7 @@ async def web(settings: Settings, opened: AsyncExitStack, life: Life) -> None:
         rooms=ROOMS_WITH_PAGES,
         links=LINKS,
         secure=settings.public_url.startswith("https://"),
+        scripts=("/static/ccm_bridge/timer.js",),
     )
     bell = Bell(settings.database_web.reveal())
     pages = site(

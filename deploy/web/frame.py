@@ -56,8 +56,10 @@ class Desk:
         rooms: Iterable[str],
         links: Iterable[Link],
         secure: bool,
+        scripts: Iterable[str] = (),  # that follow people from page to page, like a running timer
     ) -> None:
         self.pool, self._clock, self._links = pool, clock, tuple(links)
+        self._scripts = tuple(scripts)
         self.cookie = "__Host-lamplight" if secure else "lamplight"
         self.secure = secure
         loaders = {"web": PackageLoader("deploy.web"), **{room: PackageLoader(room) for room in rooms}}
@@ -156,6 +158,7 @@ class Desk:
             local=lambda at, form="%d %b %H:%M": at.astimezone(zone).strftime(form) if at else "",
             links=[link for link in self._links if who and who.role in link.roles],
             path=request.url.path,
+            scripts_everywhere=self._scripts,
             **context,
         )
 
