@@ -76,12 +76,12 @@ def _complex_or_not(scene: Scene, reached: Climb, plain: Reading) -> Reading:
         "elected": elected,
     }
     if mdm is False or elected is False:
-        why = Reason.NO_MDM if mdm is not True else Reason.NOT_ELECTED
-        says = f"{code} is not due: " + (
-            "no moderate or high decision-making is documented."
-            if why is Reason.NO_MDM
-            else "the practitioner has not elected the complex family."
+        why, what = (
+            (Reason.NOT_ELECTED, "the practitioner has not elected the complex family")
+            if mdm is True
+            else (Reason.NO_MDM, "no moderate or high decision-making is documented")
         )
+        says = f"{code} is not due: {what}."
         no = Finding(rule="5.2", outcome=Outcome.BLOCK, says=says, reasons=(why,), compared=compared)
         return Reading(codes=plain.codes, held=plain.held, findings=(*plain.findings, no))
     if mdm is None or elected is None:

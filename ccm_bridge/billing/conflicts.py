@@ -26,16 +26,15 @@ def weigh_conflicts(scene: Scene, book: Book) -> Iterator[Finding]:
             reasons=(Reason.UNKNOWN_FACT,),
         )
         return
-    clear = True
     rows = [row for row in book.conflicts if row.covers(scene.month)]
-    for service in services:
-        for row in rows:
-            if among(service.code, row.codes):
-                found = _weigh(service, row, scene)
-                if found is not None:
-                    clear = clear and found.outcome in (Outcome.MET, Outcome.WARN)
-                    yield found
-    if clear:
+    found = [
+        finding
+        for service in services
+        for finding in (*(_weigh(service, row, scene) for row in rows), _weigh_neighbour(service, scene))
+        if finding is not None
+    ]
+    yield from found
+    if all(each.outcome in (Outcome.MET, Outcome.WARN) for each in found):
         yield Finding(
             rule="C9",
             outcome=Outcome.MET,
@@ -48,14 +47,13 @@ def weigh_conflicts(scene: Scene, book: Book) -> Iterator[Finding]:
 def _weigh(service: Service, row: Conflict, scene: Scene) -> Finding | None:
     """One service against one row of the table; None where the row does not apply."""
     unknown_biller = service.by not in set(Billed)
+    if not among(service.code, row.codes) or service.month not in (scene.month, None):
+        return None
     if row.by not in ("any", service.by) and not unknown_biller:
         return None
-    if service.month not in (scene.month, None):
-        return _neighbour(service, row, scene)
     outcome = row.outcome
-    unsure = service.month is None or unknown_biller
     reasons: tuple[Reason, ...] = () if row.reason is None else (row.reason,)
-    if unsure and outcome in (Outcome.BLOCK, Outcome.HOLD):
+    if outcome in (Outcome.BLOCK, Outcome.HOLD) and (service.month is None or unknown_biller):
         outcome = Outcome.HOLD
         reasons += (Reason.UNKNOWN_FACT,)
     return Finding(
@@ -68,20 +66,18 @@ def _weigh(service: Service, row: Conflict, scene: Scene) -> Finding | None:
     )
 
 
-def _neighbour(service: Service, row: Conflict, scene: Scene) -> Finding | None:
-    """Another practice's device code in a month that one of our 30-day windows reaches back into (X12)."""
+def _weigh_neighbour(service: Service, scene: Scene) -> Finding | None:
+    """Another practice's device code in an earlier month that one of our 30-day windows reaches back into (X12)."""
     supply = tuple(tier.code for tier in scene.rules.device.tiers)
     reached = {
         month_of(window.start)
         for window in scene.facts.device_windows or ()
         if window.start is not None and window.end is not None and month_of(window.end) == scene.month
-    }
+    } - {scene.month}
     if service.by == Billed.SAME_PRACTICE or service.month not in reached or not among(service.code, supply):
         return None
-    if Family.RPM_DEVICE not in row.concerns or row.reason is not Reason.OTHER_PRACTITIONER:
-        return None
     return Finding(
-        rule=row.rule,
+        rule="X12",
         outcome=Outcome.HOLD,
         says=f"{service.code} of {service.month}: another practice's 30 days may reach into our window.",
         concerns=frozenset({Family.RPM_DEVICE, Family.RPM_SETUP}),

@@ -246,7 +246,7 @@ def _one_care_program(
 
 
 def _asks(finding: Finding) -> bool:
-    return finding.outcome is Outcome.HOLD and not finding.concerns
+    return finding.outcome is Outcome.HOLD
 
 
 def _of(family: Family, finding: Finding) -> Finding:

@@ -218,6 +218,14 @@ def test_one_condition_and_enough_minutes_offer_principal_care_without_a_hold():
     assert [step.outcome for step in offered] == ["WARN"]
     assert not [step for step in decided(work(29), conditions=[ONE]).trace if step.rule == "5.4"]
     assert not [step for step in decided(work(30)).trace if step.rule == "5.4"]
+    known = decided(work(30), conditions=[ONE], pcm={"gate_documented": True}).trace
+    assert "WARN" not in [step.outcome for step in known if step.rule == "5.4"]
+
+
+def test_a_gate_of_principal_care_without_work_asks_nothing():
+    decision = decided(conditions=[ONE], pcm={"gate_documented": None})
+    assert decision.standing == {}
+    assert not decision.hold
 
 
 def test_principal_care_adds_what_was_logged_in_both_programs():
@@ -296,6 +304,13 @@ def test_one_family_is_chosen_where_staff_and_practitioner_both_reach_one(entrie
     assert decision.hold == hold
     assert (Reason.FAMILY_CHOICE in decision.reasons) == hold
     choice = next(step for step in decision.trace if step.rule == "X1")
+    assert choice.outcome == ("HOLD" if hold else "MET")
+    (reached,) = (
+        step
+        for step in decision.trace
+        if step.outcome == "MET" and "99" in step.says and "reach 99" in step.says
+    )
+    assert reached.rule == ("5.1" if "99490" in codes else "5.3")
     assert "99490 x1" in choice.says
     assert "99491 x1" in choice.says
 
@@ -406,6 +421,8 @@ CONFLICTS = [
     ("X7", "99496", "same_practice", CARE, "MET", None),
     ("X8", "99492", "same_practice", CARE, "MET", None),
     ("X9", "99374", "other_practice", CARE, "HOLD", Reason.OTHER_SERVICE),
+    ("X9 unknown", "99374", None, CARE, "HOLD", Reason.OTHER_SERVICE),
+    ("X7 unknown", "99495", None, CARE, "MET", None),
     ("X9 telephone", "98968", "same_practice", CARE, "HOLD", Reason.OTHER_SERVICE),
     ("6.4 review", "99091", "other_practice", CARE, "BLOCK", Reason.OTHER_SERVICE),
     ("6.4 self-measured", "99474", "same_practice", CARE, "BLOCK", Reason.OTHER_SERVICE),
@@ -439,7 +456,9 @@ def test_services_of_the_month_block_hold_or_stand_beside(code, by, entries, sta
     assert bool(decision.codes) == (standing == "MET")
     assert decision.hold == (standing == "HOLD")
     assert reason is None or reason in decision.reasons
-    assert (Reason.UNKNOWN_FACT in decision.reasons) == (by not in {"same_practice", "other_practice"})
+    assert (Reason.UNKNOWN_FACT in decision.reasons) == (
+        standing == "HOLD" and by not in {"same_practice", "other_practice"}
+    )
 
 
 DEVICE = [
@@ -480,6 +499,25 @@ def test_a_window_that_reaches_into_another_practices_month_waits(month, by, cod
     decision = decided(other_services=[service(code, by, month)], rpm=MONITORED, device_windows=[window(20)])
     assert decision.hold == hold
     assert bool(decision.codes) != hold
+    assert (Reason.OTHER_PRACTITIONER in decision.reasons) == hold
+
+
+def test_only_a_window_of_this_month_reaches_back():
+    listed = {
+        "device_windows": [
+            window(20, "2026-09-25"),
+            window(20, "2026-11-01"),
+            {"start": "2026-10-25"},
+            {"end": "2026-11-23"},
+        ]
+    }
+    decision = decided(
+        other_services=[service("99454", "other_practice", "2026-10")], rpm=MONITORED, **listed
+    )
+    assert dict(decision.codes) == {"99454": 1}
+    assert Reason.OTHER_PRACTITIONER not in decision.reasons
+    unlisted = decided(other_services=[service("99454", "other_practice", "2026-10")], device_windows=None)
+    assert not unlisted.hold
 
 
 def test_services_of_another_month_do_not_matter_and_of_an_unknown_month_hold():
@@ -498,5 +536,6 @@ def test_the_trace_says_that_the_services_are_clear_only_where_they_are():
 
     assert clear()
     assert clear(service("99495"))
+    assert clear(service("G0557", "other_practice"))
     assert not clear(service("G0181"))
     assert not clear(service("99495"), service("G0181"), service("99484"))

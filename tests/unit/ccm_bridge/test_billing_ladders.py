@@ -216,3 +216,27 @@ def test_units_that_wait_for_a_person_ask_for_no_more_minutes():
     assert (limit.outcome, dict(limit.compared)) == ("HOLD", {"minutes": 105, "units": 3, "spare": 25})
     (cap,) = (step for step in decided(work(70)).trace if Reason.CAP_REACHED in step.reasons)
     assert (cap.outcome, dict(cap.compared)) == ("BLOCK", {"minutes": 70, "units": 2, "spare": 10})
+
+
+def test_minutes_that_are_all_out_are_under_the_threshold():
+    assert Reason.UNDER_THRESHOLD in decided(work(25, country="PH")).reasons
+
+
+def test_a_practitioners_minutes_have_a_line_of_their_own_where_there_are_any():
+    def lines(*entries):
+        return [step.rule for step in decided(*entries).trace if "short" in step.compared]
+
+    assert lines(work(12), work(10, day=4, credential="MD")) == ["5.1", "5.3"]
+    assert lines(work(12)) == ["5.1"]
+    assert lines(work(10, credential="MD")) == ["5.1", "5.3"]
+
+
+@pytest.mark.parametrize(
+    ("asked", "open_month"),
+    [("2026-11-30T23:59:59-05:00", True), ("2026-12-01T00:00:00-05:00", False), (None, False)],
+    ids=["a second before the end", "at the end", "not said"],
+)
+def test_an_open_month_is_a_warning(asked, open_month):
+    decision = decided(work(25), as_of=asked)
+    assert dict(decision.codes) == {"99490": 1}
+    assert any(step.rule == "5.6" for step in decision.trace) == open_month

@@ -452,6 +452,7 @@ SILENT = [
         False,
     ),
     ("a message", [work(20, contact="message")], False),
+    ("a voicemail in capitals", [work(20, contact="Voicemail")], True),
     ("a call", [work(20)], False),
 ]
 

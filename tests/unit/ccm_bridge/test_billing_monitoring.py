@@ -94,6 +94,17 @@ def test_gates_open_and_close_supply_and_management(facts, supply, management, r
     assert reason is None or reason in decision.reasons
 
 
+@pytest.mark.parametrize(
+    ("rpm", "hold"),
+    [({"enrolled": False}, False), (None, True), ({}, True)],
+    ids=["not enrolled", "unknown", "empty"],
+)
+def test_neither_minutes_nor_windows_alone_pass_the_gates_of_a_patient_who_is_not_monitored(rpm, hold):
+    for decision in (decided(TALK, rpm=rpm), decided(rpm=rpm, device_windows=[window(18)])):
+        assert dict(decision.codes) == {}
+        assert decision.hold == hold
+
+
 def test_monitoring_begins_with_the_earlier_of_consent_and_set_up():
     later = MONITORED | {"setup_on": "2026-10-20"}
     assert decided(TALK, rpm=later, initiating_visit="2026-10-02").standing == {"RPM_MANAGEMENT": "BLOCK"}
