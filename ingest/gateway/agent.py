@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 import random
 from collections import defaultdict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractAsyncContextManager
 from datetime import datetime
 from uuid import UUID
@@ -19,7 +19,7 @@ import msgspec
 import structlog
 
 from ingest import wire
-from ingest.gateway.outbox import Outbox, Row
+from ingest.gateway.outbox import FullError, Outbox, Row
 from ingest.mqtt import DELIVERED, Line, LineDropped
 
 log = structlog.get_logger()
@@ -27,6 +27,7 @@ log = structlog.get_logger()
 IN_FLIGHT = 50
 HEARTBEAT_S = 30.0
 HOUSEKEEPING_S = 3_600.0
+FULL_PAUSE_S = 1.0
 LEAST_WAIT_S, MOST_WAIT_S = 0.2, 300.0
 LEAST_REDIAL_S, MOST_REDIAL_S = 0.25, 30.0
 
@@ -79,6 +80,17 @@ class Agent:
         new = self._outbox.put(readings, notes=notes)
         self._work.set()
         return new
+
+    async def take_in(
+        self, readings: Sequence[tuple[UUID, bytes]], *, notes: Sequence[tuple[str, str]] = ()
+    ) -> int:
+        """As `put`, but waits for room: a device keeps its memory until the gateway has taken it over."""
+        while True:
+            try:
+                return self.put(readings, notes=notes)
+            except FullError as full:
+                log.error("gateway.outbox_full", why=str(full))  # noqa: TRY400 - the trace would say no more
+                await asyncio.sleep(FULL_PAUSE_S)
 
     async def run(self, stopping: asyncio.Event) -> None:
         """Hold a line, a new one after each loss, until `stopping`."""
@@ -186,11 +198,14 @@ class Agent:
         """Settle what ingest answered for, then let the broker forget the answer."""
         while True:
             batch = await line.take(100)
-            for heard in batch.messages:
-                if heard.topic == wire.answers(self._id):
-                    self._answered(heard.payload)
-                elif heard.topic == wire.commands(self._id):
-                    self._commanded(heard.payload)
+            try:
+                for heard in batch.messages:
+                    if heard.topic == wire.answers(self._id):
+                        self._answered(heard.payload)
+                    elif heard.topic == wire.commands(self._id):
+                        self._commanded(heard.payload)
+            except FullError as full:  # what cannot be written down is sent again, and answered again
+                log.error("gateway.outbox_full", why=str(full))  # noqa: TRY400 - the trace would say no more
             batch.acknowledge()
 
     def _answered(self, payload: bytes) -> None:
@@ -252,7 +267,8 @@ class Agent:
         loop = asyncio.get_running_loop()
         while True:
             if loop.time() - tidied >= HOUSEKEEPING_S:
-                self._outbox.forget(now=self._clock())
+                with contextlib.suppress(FullError):  # there is nothing to be tidied with
+                    self._outbox.forget(now=self._clock())
                 tidied = loop.time()
             full = self._outbox.fullness
             if self._outbox.alarming:

@@ -1,7 +1,8 @@
 """The gateway's memory: what devices handed over, on disk before anybody is told, until ingest says it is safe."""
 
 import sqlite3
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from datetime import datetime, timedelta
 from pathlib import Path
 from types import TracebackType
@@ -15,6 +16,7 @@ ALARM = 0.8  # of the room
 ROOM = 256 * 1024 * 1024  # bytes: at a kilobyte a row, a person's readings of a century
 
 UNSENT, ACKED, REFUSED = 0, 1, 2
+NO_ROOM = {sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR}  # a full disk shows as either
 
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS outbox (
@@ -87,18 +89,13 @@ class Outbox:
         fresh = [(identity.bytes, payload) for identity, payload in rows]
         if self.fullness >= 1:
             self._make_room()
-        try:
-            with self._commit():
-                before = self._db.total_changes
-                self._db.executemany(
-                    "INSERT INTO outbox (id, payload) VALUES (?, ?) ON CONFLICT DO NOTHING", fresh
-                )
-                new = self._db.total_changes - before
-                self._db.executemany("INSERT OR REPLACE INTO note VALUES (?, ?)", notes)
-        except sqlite3.OperationalError as error:
-            if error.sqlite_errorcode == sqlite3.SQLITE_FULL:
-                raise FullError(f"the disk under the outbox is full with {self.depth} unsent") from error
-            raise
+        with self._commit():
+            before = self._db.total_changes
+            self._db.executemany(
+                "INSERT INTO outbox (id, payload) VALUES (?, ?) ON CONFLICT DO NOTHING", fresh
+            )
+            new = self._db.total_changes - before
+            self._db.executemany("INSERT OR REPLACE INTO note VALUES (?, ?)", notes)
         self.depth += new
         return new
 
@@ -174,30 +171,16 @@ class Outbox:
         if self.fullness >= 1:
             raise FullError(f"the outbox is full: {self.depth} unsent in {self.room} bytes")
 
-    def _commit(self) -> "_Transaction":
-        return _Transaction(self._db)
-
-
-class _Transaction:
-    """BEGIN IMMEDIATE, then COMMIT, or ROLLBACK if anything went wrong."""
-
-    __slots__ = ("_db",)
-
-    def __init__(self, db: sqlite3.Connection) -> None:
-        self._db = db
-
-    def __enter__(self) -> None:
-        self._db.execute("BEGIN IMMEDIATE")
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        if kind is None:
-            try:
-                self._db.execute("COMMIT")
-            except sqlite3.OperationalError:
-                if self._db.in_transaction:
-                    self._db.execute("ROLLBACK")
-                raise
-        elif self._db.in_transaction:
-            self._db.execute("ROLLBACK")
+    @contextmanager
+    def _commit(self) -> Iterator[None]:
+        """All or nothing, on disk when it ends; a disk without room is a FullError and costs nothing that was there."""
+        try:
+            self._db.execute("BEGIN IMMEDIATE")
+            yield
+            self._db.execute("COMMIT")
+        except BaseException as error:
+            if self._db.in_transaction:
+                self._db.execute("ROLLBACK")
+            if isinstance(error, sqlite3.OperationalError) and error.sqlite_errorcode & 0xFF in NO_ROOM:
+                raise FullError(f"the disk under the outbox is full with {self.depth} unsent") from error
+            raise

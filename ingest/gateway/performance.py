@@ -77,10 +77,9 @@ async def perform(
             begun = msgspec.json.decode(noted, type=Start)
         begun_note = (BEGUN, msgspec.json.encode(begun).decode())
 
-        def put(frames: Sequence[Frame], played: int) -> None:
-            agent.put(
-                [(frame.id, frame.payload) for frame in frames], notes=[begun_note, (PLAYED, str(played))]
-            )
+        async def put(frames: Sequence[Frame], played: int) -> None:
+            readings = [(frame.id, frame.payload) for frame in frames]
+            await agent.take_in(readings, notes=[begun_note, (PLAYED, str(played))])
 
         await play(
             score(parts, begun),
@@ -109,7 +108,7 @@ async def feed(
             *lines, rest = (rest + chunk).split(b"\n")
             if not chunk:
                 lines.append(rest)
-            agent.put([named(gateway_id, line.strip()) for line in lines if line.strip()])
+            await agent.take_in([named(gateway_id, line.strip()) for line in lines if line.strip()])
             if not chunk:
                 break
         while kept.depth and await _unless(stopping, agent.settled.wait()):

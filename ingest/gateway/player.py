@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from datetime import UTC, date, datetime, time, timedelta, tzinfo
 from typing import NamedTuple
 from uuid import UUID
@@ -89,7 +89,7 @@ def score(parts: Iterable[Part], begun: Start) -> list[Frame]:
 async def play(
     frames: Sequence[Frame],
     begun: Start,
-    put: Callable[[Sequence[Frame], int], None],
+    put: Callable[[Sequence[Frame], int], Awaitable[None]],
     *,
     played: int,
     clock: Callable[[], datetime],
@@ -107,7 +107,7 @@ async def play(
         ):
             until += 1
         if until > at:
-            put(frames[at:until], until)
+            await put(frames[at:until], until)
             at = until
             await asyncio.sleep(0)  # history is long; the line wants its turn too
             continue

@@ -10,8 +10,9 @@ import msgspec
 import pytest
 
 from ingest import wire
+from ingest.gateway import agent as agent_module
 from ingest.gateway.agent import Agent
-from ingest.gateway.outbox import Outbox
+from ingest.gateway.outbox import FullError, Outbox
 from ingest.mqtt import DELIVERED, LineDropped
 
 NOON = datetime(2026, 3, 2, 12, tzinfo=UTC)
@@ -199,6 +200,42 @@ async def test_nonsense_from_the_other_side_changes_nothing():
         line.answer(acked=[77])  # not ours
         line.answer(acked=[1])
         await line.until(lambda: outbox.depth == 0)
+
+
+async def test_a_full_disk_stops_neither_the_sending_nor_the_hearing(monkeypatch):
+    line = HandLine()
+    with Outbox(":memory:") as outbox:
+        settle, full = outbox.settle, [True]
+
+        def settle_if_room(ids, **more):
+            if full[0]:
+                raise FullError("no room")
+            return settle(ids, **more)
+
+        monkeypatch.setattr(outbox, "settle", settle_if_room)
+        async with agent_on(line, outbox=outbox) as (agent, _):
+            put(agent, 1)
+            await line.until(lambda: line.readings())
+            line.answer(acked=[1])
+            await line.until(lambda: line.acknowledged == 1)
+            assert outbox.depth == 1  # not written down, so not believed
+            full[0] = False
+            line.answer(acked=[1])
+            await line.until(lambda: outbox.depth == 0)
+
+
+async def test_a_device_waits_with_its_memory_until_there_is_room(monkeypatch):
+    monkeypatch.setattr(agent_module, "FULL_PAUSE_S", 0.01)
+    line = HandLine()
+    with Outbox(":memory:", room=400_000) as outbox:
+        outbox.put([(UUID(int=n), b"x" * 1_000) for n in range(1_000, 1_400)])
+        async with agent_on(line, outbox=outbox) as (agent, _):
+            waiting = asyncio.create_task(agent.take_in([(UUID(int=1), PAYLOADS[1])]))
+            await line.until(lambda: len(line.said) > 40)
+            assert not waiting.done()
+            line.answer(acked=range(1_000, 1_400))
+            async with asyncio.timeout(10):
+                assert await waiting == 1
 
 
 async def test_what_is_too_large_for_the_broker_is_never_published():

@@ -173,7 +173,7 @@ async def test_history_goes_at_once_live_days_at_their_pace_and_a_restart_goes_o
     taken, at = [], [0]
     stopping = asyncio.Event()
 
-    def put(batch, played):
+    async def put(batch, played):
         taken.extend(batch)
         at[0] = played
 
