@@ -105,6 +105,16 @@ KINDS = (
 
 
 @pytest.fixture
+def homes():
+    """Filled by the test; whatever happens in it, no gateway outlives it."""
+    opened = []
+    yield opened
+    for home in opened:
+        home.process.kill()
+        home.process.wait()
+
+
+@pytest.fixture
 def hurt():
     folder = Path(tempfile.mkdtemp(prefix="lamplight-faults-"))
     folder.chmod(0o755)
@@ -114,13 +124,13 @@ def hurt():
         whole.stop()
 
 
-def test_kill_nine_of_everything_under_load_loses_and_doubles_nothing(hurt, tmp_path, capsys):
+def test_kill_nine_of_everything_under_load_loses_and_doubles_nothing(hurt, homes, tmp_path, capsys):
     dice = random.Random(SEED)
     hurt.practice(1)
     devices = [f"cuff-{n}" for n in range(PATIENTS)]
     for device in devices:
         hurt.patient(1, f"Patient {device}", device=device)
-    homes = [
+    homes += [
         Home(hurt, f"gw-f{n}", devices[n::GATEWAYS], tmp_path, random.Random(SEED + n))
         for n in range(GATEWAYS)
     ]
