@@ -18,6 +18,9 @@ WORKS: Final[dict[Queue, frozenset[str]]] = {
     Queue.TECHNICAL: _TEAM | {"admin"},
 }
 
+CHAINS: Final = frozenset({"admin", "physician"})
+"""Who says whom to call when nobody comes."""
+
 
 def seen_by(role: str) -> list[Queue]:
     """The queues of a role, in the order of the tabs.

@@ -12,15 +12,16 @@ from fastapi import HTTPException, Request
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
 from psycopg import AsyncConnection
 
-from alerts import episode_web, queue_web, report_store, screen_store, service, store
+from alerts import episode_web, escalation, page_store, queue_web, report_store, screen_store, service, store
 from alerts.absence import LABELS, OFTEN, Arrangement, refusal, span
-from alerts.access import WORKS, seen_by
+from alerts.access import CHAINS, WORKS, seen_by
 from alerts.acts import PHYSICIAN, Act, Answer
-from alerts.burden import Burden, weigh
+from alerts.burden import Burden, minutes_text, weigh
 from alerts.concerns import Queue, about
 from alerts.desk_web import Desk, must_work, person
 from alerts.dispositions import DISPOSITIONS
 from alerts.episode import Episode, NotPossible, State
+from alerts.events import Severity
 from alerts.policy import Policy
 from alerts.queue_web import View, view_of
 from alerts.row import worst_first
@@ -200,6 +201,32 @@ class Pages:
             left=lambda e: time_left(e.due_at, act.now),
             clock=act.clock,
         )
+
+    async def chain(self, request: Request, *, notice: str = "", status: int = 200) -> HTMLResponse:
+        """Whom to call when nobody comes."""
+        desk, who = self.desk, self.desk.who(request)
+        async with desk.transaction(request) as conn:
+            rungs = await page_store.rungs(conn)
+        return desk.page(
+            request,
+            "alerts/chain.html",
+            status_code=status,
+            notice=notice,
+            rungs=rungs,
+            works=who.role in CHAINS,
+            severities=list(reversed(Severity)),
+            minutes=minutes_text,
+        )
+
+    async def lengthen(self, request: Request, rung: page_store.Rung) -> Response:
+        """One more rung."""
+        refused = escalation.refusal(rung.channel, rung.target, rung.wait_minutes, rung.repeat_minutes)
+        if refused or rung.severity not in Severity.__members__.values():
+            return await self.chain(request, notice=refused or "Choose a severity.", status=CONFLICT)
+        act, who = self.act(request), self.desk.who(request)
+        async with self.desk.transaction(request) as conn:
+            await page_store.add(conn, rung, practice_id=who.practice_id, by=who.staff_id, at=act.now)
+        return RedirectResponse("/queue/chain", status_code=303)
 
     async def answered(self, request: Request, answer: Answer, *, back: str, kept: str = "") -> Response:
         """Back to where the form was: done (303, or the fresh list for htmx), or 409 with the sentence and the note.

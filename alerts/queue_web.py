@@ -9,7 +9,7 @@ import msgspec
 from fastapi import Request
 from psycopg import AsyncConnection
 
-from alerts import screen_store
+from alerts import page_store, screen_store
 from alerts.access import WORKS, seen_by
 from alerts.acts import PHYSICIAN, Act
 from alerts.concerns import Queue, about
@@ -77,6 +77,7 @@ async def listed(desk: Desk, request: Request, conn: AsyncConnection, view: View
         "undoable": undoable,
         "undoable_name": await _name(desk, conn, undoable.patient_id) if undoable else "",
         "seq": seq,
+        "failing": await page_store.failing(conn),
         "dispositions": DISPOSITIONS,
         "about": about,
         "clock": act.clock,

@@ -245,6 +245,8 @@ def _carry_out(
 def _reason(decision: Decision, finding: Finding | None, scored: Scored) -> str:
     if finding is None:
         return decision.why.capitalize() + "."
+    if about(finding.concern).queue is not Queue.CLINICAL:
+        return finding.reason
     late = lateness(scored.effective_at, scored.received_at)
     return f"{late.capitalize()}: {finding.reason}" if late and decision.move is not None else finding.reason
 

@@ -3,16 +3,17 @@
 import csv
 import io
 from typing import Annotated
-from uuid import UUID
+from uuid import UUID, uuid4
 
 from fastapi import APIRouter, Form, Header, HTTPException, Query, Request
-from fastapi.responses import HTMLResponse, JSONResponse, PlainTextResponse, Response
+from fastapi.responses import HTMLResponse, JSONResponse, PlainTextResponse, RedirectResponse, Response
 
-from alerts import acts, episode_web, service, stream_web
-from alerts.access import WORKS
+from alerts import acts, episode_web, page_store, service, stream_web
+from alerts.access import CHAINS, WORKS
 from alerts.burden import PUBLISHED, minutes_text, table
 from alerts.concerns import Queue, about
 from alerts.desk_web import Desk, Doorbell, must_see, must_work
+from alerts.page_store import Rung
 from alerts.pages_web import Pages
 from alerts.policy import DEFAULT, Policy
 from alerts.queue_web import view_of
@@ -32,6 +33,7 @@ def router(desk: Desk, bell: Doorbell, policy: Policy = DEFAULT) -> APIRouter:
     _done_to_episodes(routes, pages)
     _agreed(routes, pages)
     _reported(routes, pages)
+    _called(routes, pages)
     return routes
 
 
@@ -237,3 +239,40 @@ def _reported(routes: APIRouter, pages: Pages) -> None:
     async def handover(request: Request, hours: Annotated[int, Query(ge=1, le=72)] = 12) -> HTMLResponse:
         must_see(pages.desk.who(request), Queue.CLINICAL)
         return await pages.handover(request, hours)
+
+
+def _called(routes: APIRouter, pages: Pages) -> None:
+    """Whom to call when nobody comes."""
+
+    @routes.get("/chain", response_class=HTMLResponse)
+    async def chain(request: Request) -> HTMLResponse:
+        pages.allowed(request)
+        return await pages.chain(request)
+
+    @routes.post("/chain")
+    async def lengthen(
+        request: Request,
+        severity: Text = "",
+        wait_minutes: Number = 0,
+        repeat_minutes: Text = "",
+        channel: Text = "",
+        target: Text = "",
+    ) -> Response:
+        pages.desk.require(request, *CHAINS)
+        rung = Rung(
+            rung_id=uuid4(),
+            severity=severity,
+            wait_minutes=wait_minutes,
+            repeat_minutes=int(repeat_minutes) if repeat_minutes.isdecimal() else None,
+            channel=channel,
+            target=target.strip(),
+        )
+        return await pages.lengthen(request, rung)
+
+    @routes.post("/chain/{rung_id}/end")
+    async def shorten(request: Request, rung_id: UUID) -> Response:
+        pages.desk.require(request, *CHAINS)
+        async with pages.desk.transaction(request) as conn:
+            if not await page_store.end(conn, rung_id, at=pages.desk.now()):
+                raise HTTPException(404, "There is no such rung in your chain.")
+        return RedirectResponse("/queue/chain", status_code=303)

@@ -9,7 +9,10 @@ from functools import partial
 from typing import Any
 
 from alerts import web as alerts_web
+from alerts.escalation import Channel
 from alerts.events import ALERTS, EpisodeMoved
+from alerts.notify import Mail, Way, Webhook
+from alerts.page_service import keep_calling
 from alerts.service import AlertsRoom, keep_time
 from alerts.stream import Bell
 from ccm_bridge import web as ccm_web
@@ -128,11 +131,33 @@ async def risk(settings: Settings, opened: AsyncExitStack, life: Life) -> None:
     )
 
 
+def ways(settings: Settings) -> dict[Channel, Way]:
+    """The channels that are set up for calls to people."""
+    found: dict[Channel, Way] = {}
+    if settings.smtp:
+        settings.require("smtp_from")
+        found[Channel.EMAIL] = Mail(
+            settings.smtp,
+            sender=settings.smtp_from,
+            user=settings.smtp_user,
+            password=settings.smtp_password.reveal(),
+        )
+    if settings.webhook_secret:
+        found[Channel.WEBHOOK] = Webhook(secret=settings.webhook_secret.reveal().encode())
+    return found
+
+
 async def alerts(settings: Settings, opened: AsyncExitStack, life: Life) -> None:
-    """scores.v1 → alerts.v1, and what ends by itself: forgotten claims, snoozes, rests"""
+    """scores.v1 → alerts.v1; what ends by itself (forgotten claims, snoozes, rests); calls when nobody comes"""
     settings.require("database")
-    pool = await opened.enter_async_context(database.pool(settings.database, size=1))
+    pool = await opened.enter_async_context(database.pool(settings.database, size=2))
     async with asyncio.TaskGroup() as group:
+        group.create_task(
+            keep_calling(
+                pool.connection, ways(settings), utc_now, life.stopping, public_url=settings.public_url
+            ),
+            name="alerts.calls",
+        )
         group.create_task(
             keep_time(pool.connection, utc_now, life.stopping, homes=Hubs()), name="alerts.timers"
         )

@@ -46,6 +46,11 @@ class Settings:
     web_port: int = 8080
     status_port: int = 0  # /metrics, /healthz, /readyz of this process; 0: none
     public_url: str = "http://127.0.0.1:8080"  # origin that browsers see; https makes cookies Secure
+    smtp: str = ""  # host:port of the mail server that carries calls to people; empty: none are mailed
+    smtp_from: str = ""  # the sender's address
+    smtp_user: str = ""
+    smtp_password: Secret = NO_SECRET
+    webhook_secret: Secret = NO_SECRET  # signs calls by webhook; empty: none are posted
     demo_file: Path | None = None  # where the demo keeps its sign-ins
 
     def require(self, *names: str) -> "Settings":

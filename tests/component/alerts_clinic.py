@@ -134,7 +134,7 @@ class Site:
     def __init__(self, clinic, pool, bell):
         self.clinic, self.pool, self.bell, self.now = clinic, pool, bell, when("09:10")
         self.desk = Desk(pool=pool, clock=lambda: self.now, rooms=("alerts",), links=(), secure=False)
-        self.app = site(self.desk, [router(self.desk, bell)], static=("alerts",))
+        self.app = site(self.desk, [router(self.desk, bell)], static=("alerts", "ccm_bridge"))
 
     @asynccontextmanager
     async def hands(self, name):

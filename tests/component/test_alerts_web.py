@@ -216,7 +216,7 @@ async def test_a_shift_leaves_a_clean_story_and_numbers_behind(shop):
 
 GETS = [
     "/queue", "/queue?tab=technical", "/queue/measuring", "/queue/burden", "/queue/burden.csv", "/queue/handover",
-    "/queue/episode/{e}", "/queue/episode/{e}/timeline",
+    "/queue/chain", "/queue/episode/{e}", "/queue/episode/{e}/timeline",
 ]  # fmt: skip
 POSTS = {
     "/queue/patient/{p}/claim": {}, "/queue/patient/{p}/take-over": {}, "/queue/patient/{p}/hand-back": {},
@@ -224,7 +224,8 @@ POSTS = {
     "/queue/episode/{e}/snooze": {"seen": "1", "reason": "recheck"}, "/queue/episode/{e}/close": {"seen": "1"},
     "/queue/episode/{e}/task": {}, "/queue/episode/{e}/comment": {"comment_id": str(uuid4()), "said": "x"},
     "/queue/undo": {"act_id": str(uuid4())},
-    "/queue/measuring/{p}/bp": {"every_hours": "24"},
+    "/queue/measuring/{p}/bp": {"every_hours": "24"}, "/queue/chain/{p}/end": {},
+    "/queue/chain": {"severity": "critical", "channel": "email", "target": "duty@practice.example"},
 }  # fmt: skip
 
 
@@ -238,7 +239,7 @@ def test_every_route_of_the_room_is_in_these_tables():
     }
     told = (
         {(url.split("?")[0], "GET") for url in GETS}
-        | {(url.replace("/bp", "/{kind}"), "POST") for url in POSTS}
+        | {(url.replace("/bp", "/{kind}").replace("chain/{p}", "chain/{rung_id}"), "POST") for url in POSTS}
         | {("/queue/stream", "GET")}
     )
     assert ours == told
@@ -259,7 +260,9 @@ async def test_chris_of_another_practice_changes_nothing_of_ours_on_any_route(sh
     async with shop.hands("chris") as chris:
         for url, fields in POSTS.items():
             answer = await chris.post(url.format(e=episode, p=shop.clinic.patients["maria"]), **fields)
-            assert answer.status_code == (404 if "{e}" in url or "measuring" in url else 409), url
+            assert answer.status_code == (
+                404 if "{e}" in url or "measuring" in url else 403 if "chain" in url else 409
+            ), url
             assert "Maria" not in answer.text, url
     await nothing_happened(shop)
 
@@ -277,6 +280,8 @@ async def test_who_may_not_work_the_clinical_queue_is_told_whose_it_is(shop, who
         for url, fields in POSTS.items():
             if url.endswith(("/comment", "/bp")) and who == "eve":
                 continue  # a coordinator may say something, and agree on measuring
+            if "chain" in url and who == "adm":
+                continue  # an admin says whom to call
             answer = await hands.post(url.format(e=episode, p=shop.clinic.patients["maria"]), **fields)
             assert answer.status_code in ((403,) if url != "/queue/undo" else (403, 409)), url
     await nothing_happened(shop)

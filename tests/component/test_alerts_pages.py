@@ -1,0 +1,288 @@
+"""Calls when nobody comes: one row per call, at least one delivery, the same key in every repetition, no health data."""
+
+import asyncio
+import hashlib
+import hmac
+import socket
+import threading
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from uuid import uuid4
+
+import msgspec
+import pytest
+from aiosmtpd.controller import Controller
+
+from alerts import page_service, page_store, service
+from alerts.escalation import Channel, Message
+from alerts.notify import Mail, NotSent, Webhook
+from alerts.page_store import Rung
+from risk.events import Concern, Tier
+from tests.component.alerts_clinic import a_clinic, a_site
+from tests.unit.alerts.ward import a_finding, when
+
+pytestmark = pytest.mark.stack
+
+URL = "https://lamplight.example"
+
+
+class Sink:
+    """A way out that remembers, and sometimes fails or takes the call and then loses its own answer."""
+
+    def __init__(self, *, fails=0, deaf_after=None):
+        self.taken, self.fails, self.deaf_after = [], fails, deaf_after
+
+    async def send(self, target, message):
+        if self.fails:
+            self.fails -= 1
+            raise NotSent("ConnectionRefusedError")
+        self.taken.append((target, message))
+        if self.deaf_after is not None and len(self.taken) > self.deaf_after:
+            raise NotSent("TimeoutError")  # it was taken, but we are not told
+
+    @property
+    def keys(self):
+        return [message.key for _, message in self.taken]
+
+
+@pytest.fixture
+async def clinic(fresh_database):
+    return await a_clinic(fresh_database)
+
+
+async def rung(
+    clinic,
+    *,
+    severity="critical",
+    wait=5,
+    repeat=15,
+    channel="email",
+    target="duty@practice.example",
+    practice=1,
+):
+    added = Rung(
+        rung_id=uuid4(),
+        severity=severity,
+        wait_minutes=wait,
+        repeat_minutes=repeat,
+        channel=channel,
+        target=target,
+    )
+    person = clinic.staff["dora" if practice == 1 else "chris"]
+    async with clinic.web(practice) as conn:
+        await page_store.add(conn, added, practice_id=practice, by=person.staff_id, at=when("08:00"))
+    return added
+
+
+async def call(clinic, at, sink):
+    return await page_service.call(clinic.pipeline, {Channel.EMAIL: sink}, public_url=URL, now=when(at))
+
+
+async def test_a_critical_that_nobody_claims_calls_and_calls_again_until_somebody_does(clinic):
+    await rung(clinic)
+    await clinic.tell(
+        clinic.score("09:00", a_finding(tier=Tier.CRITICAL)),
+        clinic.score("09:00", a_finding(), patient="jon"),
+    )
+    sink = Sink()
+    for at in ("09:04", "09:06", "09:07", "09:19", "09:21", "09:22"):
+        await call(clinic, at, sink)
+    assert len(sink.taken) == 2  # 09:05 and 09:20; the high one has no rung
+    assert len(set(sink.keys)) == 2
+    async with clinic.web() as conn:
+        await service.claim(conn, clinic.patients["maria"], clinic.act("ana", now=when("09:23")))
+    await call(clinic, "09:36", sink)
+    assert len(sink.taken) == 2
+
+
+async def test_four_processes_at_once_make_and_send_every_call_once(clinic):
+    await rung(clinic)
+    await rung(clinic, target="second@practice.example")
+    for n, concern in enumerate((Concern.HIGH_PRESSURE, Concern.FAST_PULSE, Concern.LOW_PRESSURE)):
+        await clinic.tell(clinic.score(f"09:0{n}", a_finding(concern, Tier.CRITICAL)))
+    sink = Sink()
+    await asyncio.gather(*(call(clinic, "09:15", sink) for _ in range(4)))
+    assert sorted(sink.keys) == sorted(set(sink.keys))
+    assert len(sink.taken) == 6
+
+
+async def test_a_call_whose_answer_was_lost_is_repeated_under_the_same_key(clinic):
+    await rung(clinic, repeat=None)
+    await clinic.tell(clinic.score("09:00", a_finding(tier=Tier.CRITICAL)))
+    sink = Sink(deaf_after=0)
+    await call(clinic, "09:06", sink)
+    sink.deaf_after = None
+    await call(clinic, "09:07", sink)
+    await call(clinic, "09:30", sink)
+    assert len(sink.taken) == 2
+    assert len(set(sink.keys)) == 1
+
+
+async def test_a_process_that_dies_while_sending_is_followed_by_another_after_its_lease(clinic):
+    await rung(clinic, repeat=None)
+    await clinic.tell(clinic.score("09:00", a_finding(tier=Tier.CRITICAL)))
+    async with clinic.pipeline() as conn:  # made and leased, then killed
+        await page_store.make(conn, now=when("09:06"))
+        (leased,) = await page_store.take(conn, now=when("09:06"))
+    sink = Sink()
+    assert await call(clinic, "09:06", sink) == (0, 0)
+    assert await call(clinic, "09:08", sink) == (1, 0)
+    assert sink.keys == [leased.key]
+
+
+async def test_a_way_that_fails_is_tried_again_and_everybody_is_told(clinic):
+    added = await rung(clinic, repeat=None)
+    await clinic.tell(clinic.score("09:00", a_finding(tier=Tier.CRITICAL)))
+    sink = Sink(fails=3)
+    async with a_site(clinic) as shop, shop.hands("ana") as ana:
+        for at in ("09:06", "09:07", "09:08"):
+            assert await call(clinic, at, sink) == (0, 1)
+        assert "Calls by email do not get out at the moment." in (await ana.get("/queue")).text
+        assert "1 cannot be sent" in (await ana.get("/queue/chain")).text
+        assert await call(clinic, "09:20", sink) == (1, 0)
+        assert "do not get out" not in (await ana.get("/queue")).text
+    assert await clinic.rows("SELECT rung_id, tries, failure FROM alerts.page") == [(added.rung_id, 4, None)]
+
+
+async def test_after_a_long_outage_one_call_goes_out_and_not_forty(clinic):
+    await rung(clinic)
+    await clinic.tell(clinic.score("09:00", a_finding(tier=Tier.CRITICAL)))
+    sink = Sink()
+    await call(clinic, "19:06", sink)
+    assert [m.text.count("This is call") for _, m in sink.taken] == [1]
+
+
+async def test_another_practice_is_neither_called_nor_shown(clinic):
+    await rung(clinic, practice=2, target="theirs@other.example")
+    await clinic.tell(clinic.score("09:00", a_finding(tier=Tier.CRITICAL)))
+    sink = Sink()
+    await call(clinic, "09:30", sink)
+    assert sink.taken == []
+    async with a_site(clinic) as shop, shop.hands("dora") as dora, shop.hands("chris") as chris:
+        assert "theirs@other.example" not in (await dora.get("/queue/chain")).text
+        assert "theirs@other.example" in (await chris.get("/queue/chain")).text
+
+
+async def test_the_chain_is_changed_by_those_who_may_and_only_to_what_makes_sense(clinic):
+    good = {
+        "severity": "critical",
+        "wait_minutes": "15",
+        "repeat_minutes": "15",
+        "channel": "email",
+        "target": "duty@practice.example",
+    }
+    async with a_site(clinic) as shop, shop.hands("ana") as ana, shop.hands("adm") as adm:
+        assert (await ana.post("/queue/chain", **good)).status_code == 403
+        for wrong in (
+            {"target": "a, b"},
+            {"channel": "pigeon"},
+            {"channel": "webhook", "target": "http://x.example"},
+            {"severity": "purple"},
+        ):
+            assert (await adm.post("/queue/chain", **(good | wrong))).status_code == 409
+        assert (await adm.post("/queue/chain", **good)).status_code == 303
+        ((rung_id,),) = await clinic.rows("SELECT rung_id FROM alerts.rung")
+        assert (await ana.post(f"/queue/chain/{rung_id}/end")).status_code == 403
+        assert (await adm.post(f"/queue/chain/{rung_id}/end")).status_code == 303
+        assert (await adm.post(f"/queue/chain/{rung_id}/end")).status_code == 404
+
+
+# The ways out, real ones --------------------------------------------------------------------------------------------
+
+SENT = Message(
+    key="e:1:r:0",
+    severity="critical",
+    subject="Lamplight: critical",
+    text=f"Look.\n\n{URL}/queue/episode/e\n",
+    url=URL,
+)
+
+
+async def test_mail_reaches_a_real_smtp_server_and_has_its_key_as_message_id():
+    class Inbox:
+        def __init__(self):
+            self.got = []
+
+        async def handle_DATA(self, server, session, envelope):  # noqa: N802 - the library's name
+            self.got.append(envelope)
+            return "250 taken"
+
+    inbox = Inbox()
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    server = Controller(inbox, hostname="127.0.0.1", port=port)
+    server.start()
+    try:
+        await Mail(f"127.0.0.1:{port}", sender="lamplight@practice.example").send(
+            "duty@practice.example", SENT
+        )
+    finally:
+        server.stop()
+    (got,) = inbox.got
+    text = got.content.decode()
+    assert got.rcpt_tos == ["duty@practice.example"]
+    assert "Message-ID: <e.1.r.0@lamplight>" in text
+    assert URL in text
+
+
+async def test_mail_that_nobody_takes_says_what_went_wrong_and_nothing_else():
+    with pytest.raises(NotSent, match="ConnectionRefusedError"):
+        await Mail("127.0.0.1:9", sender="x@y.example").send("duty@practice.example", SENT)
+
+
+@contextmanager
+def a_pager(status=200):
+    class Answers(BaseHTTPRequestHandler):
+        got = []  # noqa: RUF012 - one list per pager
+
+        def do_POST(self):
+            body = self.rfile.read(int(self.headers["content-length"]))
+            self.got.append((dict(self.headers), body))
+            self.send_response(status)
+            if status == 302:
+                self.send_header("location", f"http://127.0.0.1:{server.server_port}/elsewhere")
+            self.end_headers()
+
+        def log_message(self, *_): ...
+
+    server = HTTPServer(("127.0.0.1", 0), Answers)
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}/page", Answers.got
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+
+async def test_a_webhook_is_signed_and_carries_its_key():
+    with a_pager() as (target, got):
+        await Webhook(secret=b"shared").send(target, SENT)
+    ((headers, body),) = got
+    headers = {name.lower(): value for name, value in headers.items()}
+    assert headers["idempotency-key"] == "e:1:r:0"
+    assert headers["lamplight-signature"] == "sha256=" + hmac.new(b"shared", body, hashlib.sha256).hexdigest()
+    assert msgspec.json.decode(body, type=Message) == SENT
+
+
+@pytest.mark.parametrize("status", [302, 404, 503])
+async def test_a_webhook_that_does_not_take_it_has_not_taken_it(status):
+    with a_pager(status) as (target, got), pytest.raises(NotSent, match="HTTPError"):
+        await Webhook(secret=b"shared").send(target, SENT)
+    assert len(got) == 1  # a redirect is not followed
+
+
+async def test_no_call_says_who_or_what(clinic):
+    await rung(clinic)
+    await clinic.tell(
+        clinic.score("09:00", a_finding(tier=Tier.CRITICAL, reason="Systolic 186, Maria fainted."))
+    )
+    sink = Sink()
+    await call(clinic, "09:40", sink)
+    ((_, message),) = sink.taken
+    said = msgspec.json.encode(message).decode()
+    for secret in ("Maria", "Lopes", "186", "pressure", str(clinic.patients["maria"]), "Practice"):
+        assert secret not in said
+    assert "Nobody has come in time." in said
