@@ -37,9 +37,12 @@ class Recent:
     Only what Kafka has may be told to it (`accept`): a reading it knows is not sent to Kafka again.
     """
 
-    def __init__(self, *, devices: int = 5_000) -> None:
-        self._most = devices
+    def __init__(self, *, devices: int = 5_000, readings: int = 50_000) -> None:
+        self._most, self._most_readings = devices, readings
         self._devices: OrderedDict[str, _Memory] = OrderedDict()
+        self._accepted: OrderedDict[UUID, None] = (
+            OrderedDict()
+        )  # of all devices: wider than any gateway's window
 
     def missing(self, device_id: str, at: datetime) -> bool:
         """Whether the archive must be asked before a reading at this instant can be judged."""
@@ -56,7 +59,7 @@ class Recent:
     def has(self, device_id: str, reading_id: UUID) -> bool:
         """Whether Kafka already has exactly this reading."""
         memory = self._devices.get(device_id)
-        return memory is not None and reading_id in memory.known
+        return reading_id in self._accepted or (memory is not None and reading_id in memory.known)
 
     def echo(self, device_id: str, new: Seen, also: Iterable[Seen] = ()) -> Echo | None:
         """Whether this is an earlier measurement under another time; `also` are those of its own batch."""
@@ -67,6 +70,9 @@ class Recent:
 
     def accept(self, device_id: str, seen: Seen) -> None:
         """Kafka has it."""
+        self._accepted[seen.reading_id] = None
+        if len(self._accepted) > self._most_readings:
+            self._accepted.popitem(last=False)
         memory = self._of(device_id)
         memory.add(seen)
         if len(memory.known) > MOST_PER_DEVICE:

@@ -256,7 +256,7 @@ def test_an_unknown_past_is_asked_for_once_and_then_known():
 
 
 def test_the_memory_of_a_device_is_bounded_and_knows_what_it_forgot():
-    recent = Recent()
+    recent = Recent(readings=MOST_PER_DEVICE)
     recent.learn("cuff", NOW - REACH, [])
     for n in range(MOST_PER_DEVICE * 3):
         recent.accept("cuff", seen(n, n, (float(n), 80.0, None)))
@@ -266,10 +266,18 @@ def test_the_memory_of_a_device_is_bounded_and_knows_what_it_forgot():
 
 
 def test_the_number_of_devices_remembered_is_bounded():
-    recent = Recent(devices=10)
+    recent = Recent(devices=10, readings=20)
     for n in range(100):
         recent.accept(f"cuff-{n}", seen(n, 0))
-    assert sum(recent.has(f"cuff-{n}", UUID(int=n)) for n in range(100)) == 10
+    assert sum(recent.echo(f"cuff-{n}", seen(1_000, 3)) is not None for n in range(100)) == 10
+    assert sum(recent.has(f"cuff-{n}", UUID(int=n)) for n in range(100)) == 20
+
+
+def test_a_resent_window_is_recognised_even_when_the_device_said_much_since():
+    recent = Recent()
+    for n in range(MOST_PER_DEVICE * 4):
+        recent.accept("meter", seen(n, n))
+    assert all(recent.has("meter", UUID(int=n)) for n in range(MOST_PER_DEVICE * 4))
 
 
 def test_a_time_at_the_edge_of_the_calendar_is_no_exception():
