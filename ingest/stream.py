@@ -92,7 +92,9 @@ class Stream:
 async def _sent(out: Producer, records: Sequence[Record]) -> AsyncIterator[Awaitable[Any]]:
     """Whole batches, one or more for each partition: a tenth of the cost of record by record."""
     groups: defaultdict[tuple[str, int], list[Record]] = defaultdict(list)
-    partitions = {topic: sorted(await out.partitions_for(topic)) for topic in {record.topic for record in records}}
+    partitions = {
+        topic: sorted(await out.partitions_for(topic)) for topic in {record.topic for record in records}
+    }
     for record in records:
         there = partitions[record.topic]
         groups[record.topic, there[hashed(record.key) % len(there)]].append(record)

@@ -56,9 +56,9 @@ def verdict(
 
 
 def printable(text: str | None) -> str | None:
-    """The text, unless it holds what neither a person nor a database can read (NUL, half a surrogate pair).
+    r"""The text, unless it holds what neither a person nor a database can read (NUL, half a surrogate pair).
 
-    >>> printable("meter-1"), printable("a\\x00b")
+    >>> printable("meter-1"), printable("a\x00b")
     ('meter-1', None)
     """
     return text if text is not None and text.isprintable() else None
