@@ -85,7 +85,7 @@ def decide(  # noqa: C901, PLR0911 - the order of these lines is the rule
     """Weigh one concern of one score against what is known about it.
 
     `finding` is None when the score could speak about the concern and found nothing: calm. `known` is the
-    open episode, or the last closed one. Lateness is a property of the reading, received - effective, so that
+    open episode, or the closed one that may re-open. Lateness is a property of the reading, received - effective, so that
     a system that was itself away still pages for what it missed; `now` says whether a snooze is over.
     """
     if scored.history:
@@ -97,7 +97,7 @@ def decide(  # noqa: C901, PLR0911 - the order of these lines is the rule
         return _calm(scored, known, policy, technical=technical)
     severity = Severity(finding.tier)
     age = timedelta(0) if technical else scored.received_at - scored.effective_at
-    if known is None or (known.state is State.CLOSED and not _may_reopen(known, scored, policy)):
+    if known is None:
         if age > policy.notes_until:
             return Decision(Why.STALE)
         if age > policy.pages_until:
@@ -194,7 +194,12 @@ def _concern_is_technical(finding: Finding | None) -> bool:
 
 
 def fold(scored: Scored, known: Mapping[str, Episode], policy: Policy, *, now: datetime) -> list[Outcome]:
-    """Decide every concern that this score speaks about, worst first, and carry the decisions out."""
+    """Decide every concern that this score speaks about, worst first, and carry the decisions out.
+
+    What closed too long ago to re-open is not known any more, however much history the caller has loaded: one
+    batch or one by one must be the same story.
+    """
+    known = {c: e for c, e in known.items() if e.state is not State.CLOSED or _may_reopen(e, scored, policy)}
     findings: dict[str, Finding] = {}
     for finding in scored.findings:
         before = findings.get(finding.concern)
