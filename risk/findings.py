@@ -20,7 +20,18 @@ REPEAT = {
     "pulse": "Repeat in 5 minutes.",
     "glucose": "Repeat in 15 minutes.",
 }
-CLEARED_BY = {Basis.READING: "A repeat", Basis.SITTING: "A sitting", Basis.WEEK: "A seven-day average"}
+CLEARED_BY = {
+    Basis.READING: "A repeat",
+    Basis.TWICE: "A repeat",
+    Basis.SITTING: "A sitting",
+    Basis.WEEK: "A seven-day average",
+}
+WINDOWS = {
+    Basis.READING: "this reading",
+    Basis.TWICE: "24 hours",
+    Basis.SITTING: "this sitting, 30 minutes",
+    Basis.WEEK: "7 days",
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,7 +90,8 @@ def _all(facts: Facts) -> Iterator[Finding]:
     if facts.beyond is not None:
         yield _beyond(facts.beyond)
     for line in facts.breached:
-        yield _crossed(line, facts.held[line.basis][line.quantity], facts)
+        if line.basis is not Basis.TWICE or _twice(line, facts):
+            yield _crossed(line, facts.held[line.basis][line.quantity], facts)
     yield from _fall(facts)
     for trend in facts.trends:
         yield _drifting(trend, facts)
@@ -107,8 +119,7 @@ def _crossed(line: Line, value: float, facts: Facts) -> Finding:
             tier = Tier.WATCH
         if seen > 1:
             parts.append(_of_last(over, seen, f"{line.side} {_whose(line, facts)} {limit:.0f}"))
-    if line.rule == "glucose-very-high" and _second(limit, facts):
-        tier = Tier.CRITICAL
+    if line.basis is Basis.TWICE:
         parts.append("the second within 24 hours")
     habit = facts.habits.get(line.quantity)
     if habit is not None and line.basis is not Basis.WEEK:
@@ -155,9 +166,7 @@ def _sentence(parts: Sequence[str], facts: Facts) -> str:
 
 
 def _evidence(line: Line, value: float, limit: float, habit: Habit | None) -> tuple[Evidence, ...]:
-    window = {Basis.READING: "this reading", Basis.SITTING: "this sitting, 30 minutes", Basis.WEEK: "7 days"}[
-        line.basis
-    ]
+    window = WINDOWS[line.basis]
     held = Evidence(
         quantity=line.quantity, value=value, unit=line.unit, window=window, comparison="limit", against=limit
     )
@@ -196,13 +205,10 @@ def _raised(line: Line, limit: float, facts: Facts) -> tuple[int, int]:
     return sum(1 for mean in means if line.breached(mean, limit)), len(means)
 
 
-def _second(limit: float, facts: Facts) -> bool:
-    earlier = (
-        held.get("glucose", 0.0)
-        for at, held in facts.recent
-        if facts.at - SECOND_WITHIN <= at < facts.at - SITTING
-    )
-    return any(value >= limit for value in earlier)
+def _twice(line: Line, facts: Facts) -> bool:
+    limit = facts.limits.of(line.rule)
+    earlier = (held for at, held in facts.recent if facts.at - SECOND_WITHIN <= at <= facts.at - SITTING)
+    return any(line.quantity in held and line.breached(held[line.quantity], limit) for held in earlier)
 
 
 def _fall(facts: Facts) -> Iterator[Finding]:

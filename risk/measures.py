@@ -199,7 +199,15 @@ def measure(block: Block, batch: Batch) -> Measures:
         heard=months,
         speaks=enough & (since >= SETTLED_DAYS * shape.slots_a_day)[:, None] & ~np.isnan(batch.values),
         drift_score=drift.combined(shape.quantities, months),
-        breached=_breached(batch, {Basis.READING: batch.values, Basis.SITTING: sitting, Basis.WEEK: week}),
+        breached=_breached(
+            batch,
+            {
+                Basis.READING: batch.values,
+                Basis.TWICE: batch.values,
+                Basis.SITTING: sitting,
+                Basis.WEEK: week,
+            },
+        ),
         past=past,
     )
 

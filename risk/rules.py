@@ -25,6 +25,7 @@ class Basis(StrEnum):
 
     READING = "reading"  # one reading counts at once
     SITTING = "sitting"  # the mean of the readings of 30 minutes
+    TWICE = "twice"  # a second reading within 24 hours, more than a sitting apart
     WEEK = "week"  # the mean of seven days, at least six half-days measured
 
 
@@ -120,10 +121,14 @@ LINES: tuple[Line, ...] = (
     ),
     _line(
         "glucose-very-high", C.HIGH_GLUCOSE, B.READING, T.HIGH, 300, (200, 600),
-        "CDC: persistently above 300 mg/dL asks for a call; critical when a second one follows within 24 h",
+        "CDC: above 300 mg/dL; a single one asks for a repeat",
     ),
     _line(
-        "glucose-high", C.HIGH_GLUCOSE, B.READING, T.WATCH, 250, (150, 500),
+        "glucose-persistently-high", C.HIGH_GLUCOSE, B.TWICE, T.CRITICAL, 300, (200, 600),
+        "CDC: persistently above 300 mg/dL asks for a call or the emergency department",
+    ),
+    _line(
+        "glucose-high", C.HIGH_GLUCOSE, B.TWICE, T.WATCH, 250, (150, 500),
         "consensus time-above-range level 2 (>250 mg/dL); ADA: ketones from 240",
     ),
 )  # fmt: skip

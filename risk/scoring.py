@@ -209,6 +209,7 @@ class _Sheet:
             at=int(self.batch.at[row]),
             held={
                 Basis.READING: values if numbers else {},
+                Basis.TWICE: values if numbers else {},
                 Basis.SITTING: {
                     q: float(measures.sitting[row, p]) for p, q in enumerate(numbers) if q in values
                 },

@@ -34,7 +34,7 @@ EDGES = [
     ("a glucose of 54 is level 1", {"glucose": 54.0}, Concern.LOW_GLUCOSE, Tier.HIGH),
     ("a glucose of 69 is level 1", {"glucose": 69.0}, Concern.LOW_GLUCOSE, Tier.HIGH),
     ("a glucose of 70 is fine", {"glucose": 70.0}, Concern.LOW_GLUCOSE, None),
-    ("a glucose of 250 is watched", {"glucose": 250.0}, Concern.HIGH_GLUCOSE, Tier.WATCH),
+    ("a glucose of 250 alone is nothing yet", {"glucose": 250.0}, Concern.HIGH_GLUCOSE, None),
     ("a glucose of 300 is high", {"glucose": 300.0}, Concern.HIGH_GLUCOSE, Tier.HIGH),
     ("a meter's LO is an emergency without a number", {"beyond": "LO"}, Concern.LOW_GLUCOSE, Tier.CRITICAL),
     ("a meter's HI is an emergency without a number", {"beyond": "HI"}, Concern.HIGH_GLUCOSE, Tier.CRITICAL),
@@ -72,8 +72,8 @@ def test_a_limit_moved_for_a_patient_is_called_theirs():
 
 
 def test_a_line_switched_off_is_silent():
-    plan = Plan(limits=DEFAULT.with_({"glucose-high": None}))
-    _, scored = score(None, a_reading(glucose=260.0), plan)
+    plan = Plan(limits=DEFAULT.with_({"glucose-very-high": None}))
+    _, scored = score(None, a_reading(glucose=310.0), plan)
     assert scored.findings == ()
 
 

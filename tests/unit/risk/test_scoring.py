@@ -147,6 +147,11 @@ def test_a_second_very_high_glucose_within_a_day_is_critical():
     assert [one.tier for one in told] == [Tier.HIGH, Tier.CRITICAL, Tier.HIGH]
 
 
+def test_a_second_high_glucose_within_a_day_is_watched():
+    _, told = walk([a_reading(0, glucose=255.0), a_reading(0.3, glucose=260.0), a_reading(2, glucose=260.0)])
+    assert [one.tier for one in told] == [Tier.ROUTINE, Tier.WATCH, Tier.ROUTINE]
+
+
 def test_a_rise_is_found_and_said_in_one_sentence_with_its_numbers():
     _, told = walk(a_diary([134] * 80 + [152] * 24))
     found = [one for one in told if any(f.concern is Concern.PRESSURE_DRIFT_UP for f in one.findings)]
