@@ -41,6 +41,10 @@
           }
           if (answer.status >= 500) throw new Error("server");
           if (answer.status === 404 || answer.status === 409) { keep([]); location.reload(); return; }
+          if (answer.ok) { // other pages beat too: a number that was used is taken for the same beat, and the work is lost
+            const { last_n } = await answer.json();
+            if (running?.id === beat.id) running.n = Math.max(running.n, last_n);
+          }
         }
         keep(queue().slice(1));
       }
