@@ -4,6 +4,7 @@ One formulation serves one reading and five hundred: arrays over the batch for e
 Python only to write the scores down, and words only for readings that have something to say.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -20,7 +21,7 @@ from risk.events import Band, Concern, Finding, Scored, Tier
 from risk.findings import Facts, Habit, Trend, findings
 from risk.forecast import Forecast
 from risk.measures import DRIFT_EASES_AT, NO_PLAN, Batch, Measures, Plan, measure, take_in
-from risk.memory import GLUCOSE, SHAPES, Block, Bools, Shape, empty, pack, unpack
+from risk.memory import GLUCOSE, SHAPES, Block, Bools, Floats, Shape, empty, pack, unpack
 from risk.rules import LINES, Basis
 
 CAUTIONS = ("movement", "cuff_loose", "irregular_pulse")
@@ -120,7 +121,7 @@ class _Sheet:
     settled: list[list[bool]]  # over the line, or well under it
     bands: tuple[list[list[Any]], ...]
     drift_score: list[float]
-    chances: tuple[list[float], list[float]] | None
+    chances: tuple[list[float | None], list[float | None]] | None
 
     @classmethod
     def of(cls, block: Block, batch: Batch, measures: Measures, model: Model) -> "_Sheet":
@@ -293,8 +294,12 @@ def _recent(block: Block, row: int, shape: Shape) -> tuple[tuple[int, dict[str, 
 
 def _chances(
     block: Block, batch: Batch, measures: Measures, model: Model
-) -> tuple[list[float], list[float]] | None:
+) -> tuple[list[float | None], list[float | None]] | None:
     if model.forecast is None or batch.shape is not GLUCOSE:
         return None
     day, week = model.forecast.chances(block, batch.slot, batch.reset, batch.at, measures.past)
-    return np.round(day, 4).tolist(), np.round(week, 4).tolist()
+    return _opinions(day), _opinions(week)
+
+
+def _opinions(chance: Floats) -> list[float | None]:
+    return [None if math.isnan(one) else one for one in np.round(chance, 4).tolist()]
