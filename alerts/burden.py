@@ -164,12 +164,12 @@ def table(burden: Burden) -> list[tuple[str, ...]]:
 
 def minutes_text(minutes: float) -> str:
     """
-    >>> [minutes_text(m) for m in (0.4, 12.3, 150, 4000)]
-    ['under 1 min', '12 min', '2.5 h', '2.8 d']
+    >>> [minutes_text(m) for m in (0.4, 12.3, 150, 240, 4000)]
+    ['under 1 min', '12 min', '2.5 h', '4 h', '2.8 d']
     """  # noqa: D205, D212
     if minutes < 1:
         return "under 1 min"
     if minutes < 120:  # noqa: PLR2004 - two hours
         return f"{minutes:.0f} min"
     hours = minutes / 60
-    return f"{hours:.1f} h" if hours < 48 else f"{hours / 24:.1f} d"  # noqa: PLR2004 - two days
+    return f"{round(hours, 1):g} h" if hours < 48 else f"{round(hours / 24, 1):g} d"  # noqa: PLR2004 - two days

@@ -269,12 +269,15 @@ async def keep_time(
         moved = 0
         try:
             async with transact() as conn:
-                now = clock()
-                moved = await end_what_is_over(conn, now=now)
-                if loop.time() >= settled:
-                    moved = max(moved, await hear_silence(conn, asked, now=now))
+                moved = await end_what_is_over(conn, now=clock())
+            if loop.time() >= settled:
+                async with transact() as conn:  # of its own: what fails here undoes nothing there
+                    moved = max(moved, await hear_silence(conn, asked, now=clock()))
         except (psycopg.OperationalError, psycopg.InterfaceError) as error:
             log.warning("alerts.timers_away", error=type(error).__name__)
+        except Exception:  # one row that a rule cannot serve must not end triage, which shares our process
+            log.exception("alerts.timers_failed")
+            moved = 0
         if moved < SWEEP:
             with suppress(TimeoutError):
                 async with asyncio.timeout(every_s):

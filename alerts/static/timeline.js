@@ -113,7 +113,7 @@
           series: [{}, { label: "Drift", stroke: colour("--accent"), width: 1.5, fill: colour("--accent-tint"), points: { show: false }, spanGaps: true }],
           tzDate,
           scales: { x: { range: wide }, y: { distr: 3 } },
-          axes: [{ ...axis, show: false }, { ...axis, label: "drift", labelSize: 18, size: 48, values: (u, ticks) => ticks.map((v) => (Math.log10(v) % 1 === 0 ? v.toLocaleString() : "")) }],
+          axes: [{ ...axis, show: false }, { ...axis, label: "drift", labelSize: 18, size: 48, grid: { show: false }, ticks: { show: false }, values: (u, ticks) => ticks.map((v) => (Math.log10(v) % 1 === 0 ? v.toLocaleString() : "")) }],
           legend: { show: false },
           cursor: { show: false },
         },
