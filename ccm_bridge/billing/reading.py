@@ -181,7 +181,9 @@ def _instant(value: str, key: str) -> datetime:
         instant = msgspec.convert(value, datetime)
         if instant.tzinfo is None:
             raise _Unreadable(f"{key} needs its offset from UTC.")
-        return instant + timedelta(days=1) - timedelta(days=1)
+        room = timedelta(days=2)  # whatever zone it is shown in, it stays inside the calendar
+        _ = instant.astimezone(UTC) - room, instant.astimezone(UTC) + room
+        return instant
     except (msgspec.ValidationError, OverflowError):
         raise _Unreadable(f"{key} is not a day or an instant with an offset.") from None
 
