@@ -478,8 +478,18 @@ class Pump(ConsumerRebalanceListener, Generic[E]):  # type: ignore[misc]
             error=reason,
         )
         if event is not None:
+            await self._mark(conn, event, reason)
+
+    async def _mark(self, conn: Connection, event: E, reason: str) -> None:
+        """Let the room mark the patient. A room that raises even here must not end us: its partition would wait for ever."""
+        try:
             async with conn.transaction():
                 await self._send(conn, await self._room.park(conn, event, reason=reason, now=self._clock()))
+        except OUTAGES:
+            raise
+        except Exception:  # the record is kept aside all the same, and this is said loudly
+            self._room.forget()
+            log.exception("pump.not_marked", room=self._course.room)
 
     async def _unseen(self, conn: Connection, events: Sequence[E]) -> list[E]:
         """The events this room has not handled yet, in order, marked as handled by this transaction."""

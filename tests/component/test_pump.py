@@ -267,6 +267,24 @@ async def test_poison_is_parked_and_the_patient_behind_it_is_served(world):
     assert await world.count("parked") == 2
 
 
+class Unmarkable(Summing):
+    """A room that breaks its promise: it raises even when asked to mark the patient."""
+
+    async def park(self, conn, event, *, reason, now):
+        await conn.execute("INSERT INTO summing VALUES (%s, 1)", (event.patient_id,))
+        raise ValueError("poison again")
+
+
+async def test_a_room_that_cannot_even_mark_the_patient_holds_up_nobody_behind(world):
+    maria, jose, meter = uuid4(), uuid4(), Quiet()
+    async with world.pumping(Unmarkable(poison=13), meter) as task:
+        await world.tell(*beats(maria, [13]), *beats(jose, [7]))
+        await until(lambda: _is(lambda: task.done() or (meter.parked == 1 and meter.events == 1)))
+        assert not task.done()
+    assert await world.totals() == {jose: 7}, "what the room wrote before it raised must not stay"
+    assert await world.count("parked") == 1
+
+
 async def test_a_new_pump_goes_on_where_the_database_says(world):
     maria = uuid4()
     first, second = Quiet(), Quiet()
