@@ -18,9 +18,11 @@ from ccm_bridge import month_service, month_store, packet, packet_service, store
 from ccm_bridge.desk_web import Desk, Tag, form_of, refusal, tags, today, uuid_of
 from ccm_bridge.enrolment import Program, consent_of, ends_at
 from ccm_bridge.ledger import first_instant, month_of, next_month
-from ccm_bridge.month import FEW, MANY, STANDING_WORDS, Standing, fingerprint, windows_of
+from ccm_bridge.month import FEW, MANY, STANDING_WORDS, Standing, Window, fingerprint, windows_of
 from ccm_bridge.month_service import DeviceDays, Row, frozen_decision
+from ccm_bridge.month_store import Around
 from ccm_bridge.origins import Origins
+from ccm_bridge.overview_service import Glance, LastMeasured, Line
 from ccm_bridge.packet import Evidence
 from ccm_bridge.service import WORKING, Refused
 from ccm_bridge.store import Connection, Told, Work
@@ -78,24 +80,36 @@ CLAIM_COLUMNS = (
     "reviewed_by",
     "reviewed_at",
 )
+PAGE = 100
+"""Rows on one page of the month."""
+
 CCM_TICKS, RPM_TICKS = (20, 40, 60), (10, 20, 40, 60)
+FIRST_YEAR, LAST_YEAR = 2000, 2199
+"""Months that a page may be asked for: the calendar ends a little later, and with it the month after."""
 
 
 def read_month(text: str) -> date | None:
     """`2026-11` as the month's first day.
 
-    >>> read_month("2026-11"), read_month("2026-13"), read_month("nonsense")
-    (datetime.date(2026, 11, 1), None, None)
+    >>> read_month("2026-11"), read_month("2026-13"), read_month("nonsense"), read_month("9999-12")
+    (datetime.date(2026, 11, 1), None, None, None)
     """
     try:
-        return datetime.strptime(text, "%Y-%m").date()  # noqa: DTZ007 - a month has no instant
+        month = datetime.strptime(text, "%Y-%m").date()  # noqa: DTZ007 - a month has no instant
     except ValueError:
         return None
+    return month if FIRST_YEAR <= month.year <= LAST_YEAR else None
 
 
-def router(desk: Desk, days: DeviceDays | None, origins: Origins | None = None) -> APIRouter:  # noqa: C901, PLR0915 - a table of routes
+def router(  # noqa: C901, PLR0915 - a table of routes
+    desk: Desk,
+    days: DeviceDays | None,
+    origins: Origins | None = None,
+    last_measured: LastMeasured | None = None,
+) -> APIRouter:
     """`/month` and everything below it."""
     routes = APIRouter()
+    glance = Glance(days, last_measured)
 
     def gone(request: Request, sentence: str) -> Response:
         return refusal(desk, request, Refused(status=404, sentence=sentence), back="/month")
@@ -106,31 +120,40 @@ def router(desk: Desk, days: DeviceDays | None, origins: Origins | None = None) 
         return RedirectResponse(f"/month/{month:%Y-%m}", status_code=303)
 
     @routes.get("/month/{text}")
-    async def overview(request: Request, text: str, show: str = "all") -> Response:
+    async def overview(request: Request, text: str, show: str = "all", page: str = "1") -> Response:
         who, month = desk.who(request), read_month(text)
         if month is None:
             return gone(request, "A month is written like 2026-11.")
+        now, on = desk.now(), today(desk, who)
         async with desk.transaction(request) as conn:
-            everyone = await month_service.rows(conn, zone=who.zone, month=month, now=desk.now(), days=days)
-            names = await tags(desk, conn, [row.known.patient_id for row in everyone], today(desk, who))
-        order = list(Standing)
-        everyone.sort(key=lambda row: (order.index(row.standing), names[row.known.patient_id].name))
-        shown = [row for row in everyone if row.standing in SHOWS.get(show, SHOWS["all"])]
-        counts = Counter(row.standing for row in everyone)
+            seen = await glance.look(conn, zone=who.zone, month=month, now=now)
+            names = await tags(desk, conn, [one.patient_id for one in seen.lines], on)
+        order = {standing: place for place, standing in enumerate(Standing)}
+        lines = sorted(seen.lines, key=lambda one: (order[one.standing], names[one.patient_id].name))
+        shown = [one for one in lines if one.standing in SHOWS.get(show, SHOWS["all"])]
+        counts = Counter(one.standing for one in lines)
+        last = max(1, -(-len(shown) // PAGE))
+        number = min(int(page) if re.fullmatch(r"[1-9][0-9]{0,5}", page) else 1, last)
         return desk.page(
             request,
             "ccm_bridge/month.html",
             month=month,
             before=(month - timedelta(days=1)).replace(day=1),
             after=next_month(month),
-            rows=[_line(row, names[row.known.patient_id], today(desk, who)) for row in shown],
+            rows=[
+                _glanced(one, names[one.patient_id], seen.around[one.patient_id], on)
+                for one in shown[(number - 1) * PAGE : number * PAGE]
+            ],
+            page_no=number,
+            pages=last,
+            undecided=len(seen.undecided),
             show=show if show in SHOWS else "all",
             counts={key: sum(counts[s] for s in which) for key, which in SHOWS.items()},
             steps=STEP_WORDS,
-            words=_words(month, who.zone, desk.now()),
+            words=_words(month, who.zone, now),
             ccm_ticks=CCM_TICKS,
             rpm_ticks=RPM_TICKS,
-            open_month=not _over(month, who.zone, desk.now()),
+            open_month=not _over(month, who.zone, now),
         )
 
     @routes.get("/month/{text}/claims.csv")
@@ -289,8 +312,21 @@ def _words(month: date, zone: str, now: datetime) -> dict[Standing, str]:
     )
 
 
-def _line(row: Row, name: Tag, on: date) -> dict[str, Any]:
-    """What one row of the overview shows."""
+def _glanced(one: Line, name: Tag, around: Around, on: date) -> dict[str, Any]:
+    """What one row of the overview shows today."""
+    return {
+        "line": one,
+        "name": name,
+        "around": around,
+        "rpm": Program.RPM in one.programs,
+        "plan_days": (on - one.plan_signed_at.date()).days if one.plan_signed_at else None,
+        "plan_due": bool(one.plan_review_on and one.plan_review_on <= on),
+        "days": _reach(one.window, on, measured_today=one.last_day == on) if one.window else None,
+    }
+
+
+def _line(row: Row) -> dict[str, Any]:
+    """The head of one patient's month."""
     known, enrolled = row.known, row.known.enrolment
     programs = sorted(enrolled.programs) if enrolled else []
     consents = [
@@ -298,36 +334,18 @@ def _line(row: Row, name: Tag, on: date) -> dict[str, Any]:
         for p in programs
         for said in [consent_of(known.consents, p)]
     ]
-    plan = known.plan
-    return {
-        "row": row,
-        "name": name,
-        "programs": programs,
-        "rpm": Program.RPM in programs,
-        "consents": consents,
-        "plan": plan,
-        "plan_days": (on - plan.signed_at.date()).days if plan and plan.signed_at else None,
-        "plan_due": bool(plan and plan.review_on <= on),
-        "days": _days(row, on),
-        "why": row.stands[:2],
-        "more": max(0, len(row.stands) - 2),
-    }
+    return {"row": row, "programs": programs, "consents": consents, "plan": known.plan}
 
 
-def _days(row: Row, on: date) -> dict[str, Any] | None:
-    """Device days of the window that holds today: how many, and what can still be reached."""
-    window = row.window
-    if window is None:
-        return None
-    measured = row.known.device_days or ()
-    here = any(one.day == on for one in measured)
+def _reach(window: Window, on: date, *, measured_today: bool) -> dict[str, Any]:
+    """Device days of a window: how many, and what can still be reached."""
     return {
         "window": window,
         "closed": on > window.end,
         "few": window.days >= FEW,
         "many": window.days >= MANY,
-        "can_few": window.reachable(FEW, on, measured_today=here),
-        "can_many": window.reachable(MANY, on, measured_today=here),
+        "can_few": window.reachable(FEW, on, measured_today=measured_today),
+        "can_many": window.reachable(MANY, on, measured_today=measured_today),
     }
 
 
@@ -392,7 +410,7 @@ async def _whole(desk: Desk, request: Request, conn: Connection, row: Row, name:
     told = await store.told(conn, [one.episode_id for one in work if one.episode_id])
     circles = [c for c in known.circumstances if c.kind != "month_checked"]
     return {
-        **_line(row, name, today(desk, who)),
+        **_line(row),
         "patient": name,
         "month": known.month,
         "known": known,

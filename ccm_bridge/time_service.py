@@ -19,6 +19,8 @@ COUNTRY = "US"
 
 ATTESTATION = "I did this work myself at the time stated; I remember it and no timer measured it."
 SHORTEST_NOTE = 10
+OLDEST = timedelta(days=366)
+"""Older work cannot be claimed any more (Medicare: a calendar year after the service); it is a slip of the keyboard."""
 
 
 # Timers -------------------------------------------------------------------------------------------------
@@ -209,14 +211,10 @@ async def log_by_hand(
     """An entry from memory, attested. Weaker evidence than a timer, and marked so."""
     if not attested:
         return Refused(status=422, sentence="Confirm that you did this work at the time stated.")
-    if end <= start:
-        return Refused(status=422, sentence="The end must be after the start.")
-    if end > now:
-        return Refused(status=422, sentence="This time has not passed yet.")
-    if end - start > LONGEST:
-        return Refused(status=422, sentence="One entry is four hours at most.")
-    if (end - start).total_seconds() < 1:
-        return Refused(status=422, sentence="The end must be after the start.")
+    if refused := _span_said(start, end, now):
+        return refused
+    if corrects is not None and await time_store.entry(conn, corrects) is None:
+        return Refused(status=404, sentence="The entry that this one corrects is not here.")
     logged = await _write(
         conn,
         who,
@@ -294,6 +292,20 @@ async def _write(
         taken = await time_store.overlapping(conn, who.staff_id, (e.span for e in new))
         return Refused(status=409, sentence=_taken(taken, zone), entry_id=taken.entry_id if taken else None)
     return logged
+
+
+def _span_said(start: datetime, end: datetime, now: datetime) -> Refused | None:
+    """What is wrong with a time that a person remembers."""
+    sentence = ""
+    if (end - start).total_seconds() < 1:
+        sentence = "The end must be after the start."
+    elif end > now:
+        sentence = "This time has not passed yet."
+    elif start < now - OLDEST:
+        sentence = "This is more than a year ago. Check the year."
+    elif end - start > LONGEST:
+        sentence = "One entry is four hours at most."
+    return Refused(status=422, sentence=sentence) if sentence else None
 
 
 def _said(who: Who, doing: Doing) -> Refused | None:

@@ -204,7 +204,8 @@ def router(desk: Desk) -> APIRouter:  # noqa: C901, PLR0915 - a table of routes,
             )
             if isinstance(found, Refused):
                 return JSONResponse({"refused": found.sentence}, status_code=found.status)
-            return JSONResponse({"state": found.state})
+            # Another page of this person may beat faster: a number used before would be taken for the same beat.
+            return JSONResponse({"state": found.state, "last_n": max(n, found.last_n)})
 
     @routes.post("/timers/{timer_id}/{turn}")
     async def turn(request: Request, timer_id: UUID, turn: str) -> Response:

@@ -253,6 +253,30 @@ async def test_nobody_beats_or_logs_a_colleagues_timer(people):
     assert (await log(people, people.ben, timer_id, TEN)).status == 404
 
 
+@pytest.mark.parametrize("start", [datetime(1, 1, 2, tzinfo=UTC), TEN - timedelta(days=347)])
+async def test_a_slip_in_the_year_is_refused_and_not_written_for_ever(people, start):
+    refused = await by_hand(people, people.ana, uuid4(), start, 12)
+    assert (refused.status, refused.sentence) == (422, "This is more than a year ago. Check the year.")
+    assert await total(people) == (0, 0)
+
+
+async def test_a_correction_of_an_entry_that_is_not_here_is_refused(people):
+    async with people.desk(people.ana) as conn:
+        refused = await time_service.log_by_hand(
+            conn,
+            people.ana,
+            uuid4(),
+            doing(people.maria),
+            start=TEN,
+            end=TEN + timedelta(minutes=5),
+            attested=True,
+            now=TEN + timedelta(hours=1),
+            corrects=uuid4(),
+        )
+    assert refused.status == 404
+    assert await total(people) == (0, 0)
+
+
 async def test_an_old_beat_proves_nothing(people):
     timer_id = uuid4()
     await start(people, people.ana, timer_id)

@@ -382,7 +382,7 @@ async def test_a_timer_with_its_script_beats_and_is_logged_as_measured(clinic):
         for n in range(1, 5):
             clinic.clock.now = NOW + timedelta(seconds=15 * n)
             beat = await ana.post(f"/timers/{timer_id}/beat", data={"n": n, "stretch": 0}, headers=accepts)
-            assert beat.json() == {"state": "running"}
+            assert beat.json() == {"state": "running", "last_n": n}
         assert (await ana.get("/timers/mine")).json()["seconds"] == 60
         assert (
             await ana.post(f"/timers/{timer_id}/beat", data={"n": "x"}, headers=accepts)
@@ -397,6 +397,35 @@ async def test_a_timer_with_its_script_beats_and_is_logged_as_measured(clinic):
     async with people.desk(people.ana) as conn:
         (one,) = await time_store.of_task(conn, TASK)
     assert (one.source, one.seconds) == ("timer", 60)
+
+
+async def test_a_page_that_beats_slower_than_another_learns_how_far_the_other_is(clinic):
+    """A hidden page is slowed down; once the fast one is closed, its old numbers would be taken for the same beats."""
+    people = clinic.people
+    timer_id = str(uuid4())
+    accepts = {"accept": "application/json"}
+    async with clinic.browser(people.ana) as ana:
+        await ana.post(
+            "/timers",
+            data={"timer_id": timer_id, "task_id": str(TASK), "program": "RPM", "activity": "data_review"},
+        )
+        for n in range(1, 41):  # the page in front
+            clinic.clock.now = NOW + timedelta(seconds=15 * n)
+            await ana.post(f"/timers/{timer_id}/beat", data={"n": n, "stretch": 0}, headers=accepts)
+        slow = 3  # the page behind it comes to the front
+        for n in range(41, 81):
+            clinic.clock.now = NOW + timedelta(seconds=15 * n)
+            answer = await ana.post(
+                f"/timers/{timer_id}/beat", data={"n": slow + 1, "stretch": 0}, headers=accepts
+            )
+            slow = max(slow + 1, answer.json()["last_n"])
+        assert (await ana.get("/timers/mine")).json()["seconds"] == 15 * 80
+
+
+@pytest.mark.parametrize("month", ["0001-01", "1999-12", "9999-12", "2026-13"])
+async def test_a_month_outside_the_calendar_of_care_is_no_page(clinic, month):
+    async with clinic.browser(clinic.people.ana) as ana:
+        assert (await ana.get(f"/month/{month}")).status_code == 404
 
 
 async def test_the_month_says_what_is_supported_and_why_not(clinic):
