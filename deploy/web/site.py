@@ -7,6 +7,7 @@ from typing import Annotated
 
 import structlog
 from fastapi import APIRouter, Depends, FastAPI, Form, HTTPException, Request
+from fastapi.exceptions import RequestValidationError
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
 from fastapi.staticfiles import StaticFiles
 from starlette.datastructures import MutableHeaders
@@ -108,6 +109,14 @@ def site(desk: Desk, routers: Sequence[APIRouter], *, static: Iterable[str]) -> 
         return desk.page(
             request, "web/error.html", status_code=error.status_code, status=error.status_code, words=words
         )
+
+    @app.exception_handler(RequestValidationError)
+    async def not_understood(request: Request, error: RequestValidationError) -> HTMLResponse:
+        """An address that names nothing, or a form of some other page. FastAPI would answer with what was sent."""
+        status, words = 422, "This form is not complete. Open the page again and repeat it."
+        if any(wrong["loc"][0] == "path" for wrong in error.errors()):
+            status, words = 404, "There is no such page here."
+        return desk.page(request, "web/error.html", status_code=status, status=status, words=words)
 
     return app
 

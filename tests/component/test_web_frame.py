@@ -1,7 +1,7 @@
 """Sign-in, sessions, CSRF and roles on the real database, on a clock the test owns."""
 
 from datetime import UTC, datetime, timedelta
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import httpx
 import pytest
@@ -36,6 +36,10 @@ def a_room(desk):
         async with desk.transaction(request) as conn:
             rows = await (await conn.execute("SELECT name FROM who.patient ORDER BY name")).fetchall()
         return PlainTextResponse(",".join(r[0] for r in rows))
+
+    @router.get("/things/{thing_id}")
+    async def thing(thing_id: UUID):
+        return PlainTextResponse(str(thing_id))
 
     @router.post("/things")
     async def change(request: Request):
@@ -93,6 +97,15 @@ class Clinic:
     async def csrf(self):
         who = await session.find(self.desk.pool, self.client.cookies["lamplight"], now=self.clock())
         return who.csrf
+
+
+async def test_an_address_that_names_nothing_is_a_page_and_not_what_was_sent(clinic):
+    await clinic.sign_in()
+    answer = await clinic.client.get("/things/<b>no-id</b>")
+    assert (answer.status_code, answer.headers["content-type"]) == (404, "text/html; charset=utf-8")
+    assert "no-id" not in answer.text
+    form = await clinic.client.post("/sign-in", data={"email": "ana"}, headers=FROM_HERE)
+    assert (form.status_code, form.headers["content-type"]) == (422, "text/html; charset=utf-8")
 
 
 async def test_nobody_sees_anything_before_signing_in(clinic):
