@@ -93,6 +93,7 @@ class Line:
         self._taker: asyncio.Future[None] | None = None
         self._telling: dict[int, asyncio.Future[int]] = {}
         self._opened: asyncio.Future[None] = self._loop.create_future()
+        self._opened.add_done_callback(_seen)  # a broker that cannot be reached ends it before anybody waits
         self._over = asyncio.Event()
         self._why = ""
         self._leaving = False
@@ -338,7 +339,7 @@ class Line:
                 self._client.ack(message.mid, message.qos)
 
 
-def _seen(told: "asyncio.Future[int]") -> None:
+def _seen(told: "asyncio.Future[Any]") -> None:
     """Nobody has to wait for an answer: an unanswered one is no unhandled exception."""
     if not told.cancelled():
         told.exception()

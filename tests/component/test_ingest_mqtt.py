@@ -1,6 +1,8 @@
 """A line to real Mosquitto: acknowledged only on the line it was heard on, bounded, loud when it ends."""
 
 import asyncio
+import dataclasses
+import gc
 
 import pytest
 
@@ -135,6 +137,17 @@ async def test_the_end_of_the_broker_is_the_end_of_the_line_for_everybody_who_wa
             stack.restart("mosquitto")
     async with listener(home) as line:
         assert not line.dropped.is_set()
+
+
+async def test_a_broker_that_is_away_is_said_once_and_leaves_no_forgotten_future(home):
+    forgotten = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, what: forgotten.append(what["message"]))
+    nobody = dataclasses.replace(home.broker(home.gateway), port=1)
+    with pytest.raises(LineDropped, match="cannot reach the broker"):
+        async with dial(nobody, topics=[]):
+            pass
+    gc.collect()
+    assert forgotten == []
 
 
 async def test_a_handler_that_raises_ends_the_line_loudly(home):
