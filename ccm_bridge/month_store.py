@@ -174,6 +174,37 @@ async def served(conn: Connection, month: date) -> list[UUID]:
     return [row[0] for row in await cur.fetchall()]
 
 
+async def stamps(conn: Connection, month: date, patients: Sequence[UUID]) -> dict[UUID, str]:
+    """One short text per patient that changes whenever anything their month rests on is written.
+
+    Everything is append-only, so counting the rows is enough.
+    """
+    cur = await conn.execute(
+        """SELECT p.patient_id, concat_ws(' ', w.zone, e.n, c.n, r.n, pl.n, s.n, cp.n, ci.n, t.n, v.n, mr.n)
+             FROM unnest(%(patients)s::uuid[]) AS p (patient_id)
+             LEFT JOIN who.patient w USING (patient_id)
+             LEFT JOIN (SELECT patient_id, max(version) n FROM ccm.enrolment GROUP BY 1) e USING (patient_id)
+             LEFT JOIN (SELECT patient_id, count(*) n FROM ccm.consent GROUP BY 1) c USING (patient_id)
+             LEFT JOIN (SELECT patient_id, count(*) n FROM ccm.consent_revocation JOIN ccm.consent USING (consent_id)
+                         GROUP BY 1) r USING (patient_id)
+             LEFT JOIN (SELECT patient_id, max(version) n FROM ccm.care_plan GROUP BY 1) pl USING (patient_id)
+             LEFT JOIN (SELECT patient_id, count(*) n FROM ccm.care_plan_signature JOIN ccm.care_plan USING (plan_id)
+                         GROUP BY 1) s USING (patient_id)
+             LEFT JOIN (SELECT patient_id, count(*) n FROM ccm.care_plan_copy JOIN ccm.care_plan USING (plan_id)
+                         GROUP BY 1) cp USING (patient_id)
+             LEFT JOIN (SELECT patient_id, count(*) n FROM ccm.circumstance GROUP BY 1) ci USING (patient_id)
+             LEFT JOIN (SELECT patient_id, count(*) n FROM ccm.time_entry WHERE month = %(month)s
+                         GROUP BY 1) t USING (patient_id)
+             LEFT JOIN (SELECT patient_id, count(*) n FROM ccm.time_void JOIN ccm.time_entry USING (entry_id)
+                         WHERE month = %(month)s GROUP BY 1) v USING (patient_id)
+             LEFT JOIN (SELECT patient_id, max(version) n FROM ccm.month_review WHERE month = %(month)s
+                         GROUP BY 1) mr USING (patient_id)""",
+        {"patients": list(patients), "month": month},
+    )
+    attested = await (await conn.execute("SELECT count(*) FROM ccm.attestation")).fetchone()
+    return {patient: f"{stamp} {attested and attested[0]}" for patient, stamp in await cur.fetchall()}
+
+
 async def gather(conn: Connection, month: date, patients: Sequence[UUID], *, zone: str) -> dict[UUID, Known]:
     """What is known about these patients' month, device days left out (the devices' room is asked through a port)."""
     ends = first_instant(next_month(month), ZoneInfo(zone))

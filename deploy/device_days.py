@@ -2,7 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from datetime import date, timedelta
+from datetime import date, datetime, timedelta
 from uuid import UUID
 
 from ccm_bridge.month import DeviceDay
@@ -40,3 +40,17 @@ async def device_days(
     for patient, day, device, readings, first in rows:
         found[patient].append(DeviceDay(day=day, device_id=device, readings=readings, first_reading=first))
     return found
+
+
+async def last_measured(conn: Connection, patients: Sequence[UUID]) -> Mapping[UUID, datetime]:
+    """When each patient's newest reading was measured; one look into an index each."""
+    rows = await (
+        await conn.execute(
+            """SELECT p.patient_id, r.effective_at
+                 FROM unnest(%s::uuid[]) AS p (patient_id),
+                      LATERAL (SELECT effective_at FROM ingest.reading r WHERE r.patient_id = p.patient_id
+                                ORDER BY effective_at DESC LIMIT 1) r""",
+            (list(patients),),
+        )
+    ).fetchall()
+    return dict(rows)
