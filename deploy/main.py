@@ -18,7 +18,7 @@ from alerts.stream import Bell
 from ccm_bridge import web as ccm_web
 from ccm_bridge.service import CcmRoom
 from deploy import bus, database, metrics
-from deploy.device_days import device_days
+from deploy.device_days import device_days, last_measured
 from deploy.homes import Hubs
 from deploy.lifecycle import Life, Service, serve_http
 from deploy.origins import Archives
@@ -207,7 +207,7 @@ async def web(settings: Settings, opened: AsyncExitStack, life: Life) -> None:
         desk,
         [
             alerts_web.router(desk, bell),
-            ccm_web.router(desk, days=device_days, origins=Archives()),
+            ccm_web.router(desk, days=device_days, last_measured=last_measured, origins=Archives()),
             ingest_web.router(desk),
         ],
         static=ROOMS_WITH_PAGES,
