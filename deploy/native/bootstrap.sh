@@ -11,6 +11,9 @@ for candidate in "${PYTHON:-python3}" python3.13 python3.12 python3.11; do
 done
 [ -n "$python" ] || lack "Python 3.11 or newer; install the package python3, or set PYTHON"
 
+( while sleep 4; do echo "  … $SECONDS s"; done ) &  # making .venv alone takes 20 s on a busy machine
+trap "kill $! 2>/dev/null" EXIT
+
 if [ ! -x .venv/bin/python ]; then
   echo "making .venv with $("$python" --version)"
   if ! "$python" -c 'import ensurepip, venv' 2>/dev/null; then
@@ -23,8 +26,6 @@ fi
 
 wanted=$(grep -c '==' requirements.lock)
 echo "installing $wanted locked Python packages"
-( while sleep 4; do echo "  … $SECONDS s"; done ) &
-trap "kill $! 2>/dev/null" EXIT
 # --no-compile: Python compiles what is really imported, when it is; that halves the wait.
 .venv/bin/python -m pip install --no-compile --disable-pip-version-check --progress-bar off --require-hashes --no-deps -r requirements.lock 2>&1 |
   awk -v wanted="$wanted" '

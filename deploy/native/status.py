@@ -14,6 +14,9 @@ from aiokafka.errors import KafkaError
 from deploy.native.services import Fleet
 from deploy.native.stack import SETTINGS_OF, Stack
 
+PORTS = {"postgres": "postgres", "mosquitto": "mqtt", "kafka": "kafka"}
+"""Under which name each server's port is kept: people want it for `mosquitto_pub` and `psql`."""
+
 FIGURES = {
     "readings": "SELECT count(*) FROM ingest.reading",
     "last_reading": "SELECT max(received_at) FROM ingest.reading",
@@ -61,10 +64,15 @@ def look(stack: Stack, fleet: Fleet) -> Status:
     for name in SETTINGS_OF:
         birth = stack.processes.alive(name)
         ours = name in stack.ours
+        port = None
+        if ours:
+            with contextlib.suppress(KeyError):  # nothing was started here yet
+                port = stack.ports[PORTS[name]]
         seen.servers[name] = {
             "up": birth is not None or not ours,
             "pid": birth.pid if birth else None,
             "ours": ours,
+            "port": port,
         }
     for service in fleet.services:
         birth = stack.processes.alive(service.name)
@@ -130,11 +138,12 @@ def screen(seen: Status) -> str:
     ]
     for name, server in seen.servers.items():
         state = "up" if server["up"] else "down"
-        lines.append(f"  {name:<12}{state if server['ours'] else 'yours':<12}{_pid(server)}")
+        at = f"127.0.0.1:{server['port']}" if server["port"] else ""
+        lines.append(f"  {name:<12}{state if server['ours'] else 'yours':<12}{_pid(server):<14}{at}".rstrip())
     for name, service in seen.services.items():
         state = "ready" if service["ready"] else "starting" if service["up"] else "down"
         lag = "" if not seen.lag or name not in seen.lag else f"{seen.lag[name]} behind"
-        lines.append(f"  {name:<12}{state:<12}{_pid(service):<14}{lag}")
+        lines.append(f"  {name:<12}{state:<12}{_pid(service):<14}{lag}".rstrip())
     lines += [
         f"  {name:<12}{'playing' if it['up'] else 'ended':<12}{_pid(it)}"
         for name, it in seen.gateways.items()
