@@ -177,8 +177,9 @@ async def test_a_form_in_hand_is_left_alone_while_the_list_moves(shop):
         await page.keyboard.press("a")
         await page.locator(".row textarea").fill("She rested, then 142/88")
         await opens(shop, "09:05", patient="jon", tier=Tier.CRITICAL)
-        await expect(page.get_by_text("Jon Berg")).to_be_visible(timeout=10_000)
+        await expect(page.get_by_role("link", name="Jon Berg")).to_be_visible(timeout=10_000)
         assert await page.locator(".row textarea").input_value() == "She rested, then 142/88"
+        assert page.complaints == [], page.complaints[:4]
 
 
 @pytest.mark.parametrize("width", [1400, 1024, 390], ids=["desk", "laptop", "phone"])
