@@ -287,3 +287,11 @@ def threshold(budget: float) -> float:
             f"an alert budget of {budget:g} per patient-month; wanted above 0, at most {BUDGET_MOST:g}"
         )
     return 1.0 / budget
+
+
+def card() -> dict[str, Any]:
+    """The report card of the reading that ships."""
+    told: dict[str, Any] = json.loads(
+        files("risk").joinpath("models/drift.json").read_text(encoding="utf-8")
+    )["report"]
+    return told

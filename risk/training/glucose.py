@@ -43,6 +43,7 @@ class Cases:
     person: npt.NDArray[np.str_]
     chain: npt.NDArray[np.str_]
     last: Floats
+    at: npt.NDArray[np.int64]
 
 
 def features_of(diaries: Sequence[Diary]) -> list[Floats]:
@@ -81,7 +82,7 @@ def cases(diaries: Sequence[Diary], seen: Sequence[Floats], *, hours: int, least
 
     Where the diary ends too early or too few readings follow, the outcome is unknown and the reading is left out.
     """
-    x, y, person, chain, last = [], [], [], [], []
+    x, y, person, chain, last, when = [], [], [], [], [], []
     for diary, told in zip(diaries, seen, strict=True):
         at, value = np.array(diary.at), np.array(diary.value)
         for index in range(READINGS_LEAST, len(at)):
@@ -95,7 +96,8 @@ def cases(diaries: Sequence[Diary], seen: Sequence[Floats], *, hours: int, least
             person.append(diary.person)
             chain.append(diary.chain)
             last.append(value[index])
-    return Cases(np.array(x), np.array(y), np.array(person), np.array(chain), np.array(last))
+            when.append(at[index])
+    return Cases(np.array(x), np.array(y), np.array(person), np.array(chain), np.array(last), np.array(when))
 
 
 def by_chain(held: Cases, make: Callable[[], Classifier], x: Floats | None = None) -> Floats:
