@@ -41,6 +41,7 @@ async def pool(dsn: Secret, *, size: int = 4, frozen_after_s: int = 5) -> AsyncI
     """
     options = (
         f"-c idle_in_transaction_session_timeout={frozen_after_s}s -c statement_timeout=60s -c timezone=UTC"
+        " -c jit=off"  # our queries are short: compiling one took seconds
     )
     opened: AsyncConnectionPool = AsyncConnectionPool(
         dsn.reveal(),
