@@ -215,7 +215,10 @@ def _programs_of_pcm(scene: Scene, counted: Tally, gates: Sequence[Finding]) -> 
 
 def _offer_pcm(scene: Scene, counted: Tally, gates: Sequence[Finding]) -> list[Finding]:
     """With one condition on record and enough minutes, principal care management is worth a look."""
-    minutes, needed = counted.minutes(("CCM",), AS_STAFF), scene.rules.ladders.pcm_staff.minutes
+    minutes, needed = (
+        counted.minutes(("CCM",), AS_STAFF, possible=False),
+        scene.rules.ladders.pcm_staff.minutes,
+    )
     if scene.facts.pcm is not None or not _one_condition(gates) or minutes < needed:
         return []
     says = "Principal care management might fit, if its gate is documented: one high-risk disease, plan, consent."
@@ -279,7 +282,9 @@ def _seconds(counted: Tally, pcm_programs: Sequence[str]) -> dict[str, int]:
     }
     if pcm_programs:
         pools |= {"PCM_STAFF": (pcm_programs, AS_STAFF), "PCM_PERSONAL": (pcm_programs, (Doer.PERSONAL,))}
-    return {name: counted.seconds(programs, doers) for name, (programs, doers) in pools.items()}
+    return {
+        name: counted.seconds(programs, doers, possible=False) for name, (programs, doers) in pools.items()
+    }
 
 
 def _cannot_begin(facts: Facts, book: Book) -> Decision:

@@ -177,15 +177,16 @@ def _as_instant(zone: ZoneInfo | None, *, whole_day: bool) -> _Respeller:
 
 
 def _instant(value: str, key: str) -> datetime:
+    """An instant far enough from the calendar's edges to be shown in any zone."""
     try:
         instant = msgspec.convert(value, datetime)
-        if instant.tzinfo is None:
-            raise _Unreadable(f"{key} needs its offset from UTC.")
-        room = timedelta(days=2)  # whatever zone it is shown in, it stays inside the calendar
-        _ = instant.astimezone(UTC) - room, instant.astimezone(UTC) + room
-        return instant
-    except (msgspec.ValidationError, OverflowError):
+    except msgspec.ValidationError:
         raise _Unreadable(f"{key} is not a day or an instant with an offset.") from None
+    if instant.tzinfo is None:
+        raise _Unreadable(f"{key} needs its offset from UTC.")
+    if instant.year not in YEARS:
+        raise _Unreadable(f"{key} lies outside the years {YEARS[0]} to {YEARS[-1]}.")
+    return instant
 
 
 def _inside(value: Any, respellers: Mapping[str, _Respeller]) -> Any:

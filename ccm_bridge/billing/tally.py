@@ -63,7 +63,7 @@ class Tally(msgspec.Struct, frozen=True, kw_only=True):
     excluded: tuple[Excluded, ...]
     findings: tuple[Finding, ...]
 
-    def seconds(self, programs: Iterable[str], doers: Iterable[Doer], *, possible: bool = False) -> int:
+    def seconds(self, programs: Iterable[str], doers: Iterable[Doer], *, possible: bool) -> int:
         """Counted seconds: the union of what these people did. `possible` adds what is in doubt."""
         wanted, people = frozenset(programs), frozenset(doers)
         mine = [each for each in self.shares if wanted & each.programs and people & each.doers]
@@ -71,7 +71,7 @@ class Tally(msgspec.Struct, frozen=True, kw_only=True):
         loose = sum(each.loose_sure + (each.loose_doubt if possible else 0) for each in mine)
         return seconds(timed) + loose
 
-    def minutes(self, programs: Iterable[str], doers: Iterable[Doer], *, possible: bool = False) -> int:
+    def minutes(self, programs: Iterable[str], doers: Iterable[Doer], *, possible: bool) -> int:
         """Seconds summed over the month, floored once."""
         return self.seconds(programs, doers, possible=possible) // 60
 
@@ -200,15 +200,13 @@ def _one_program(shares: list[Share]) -> tuple[list[Share], list[Excluded]]:
     settled, said = [], []
     for share in shares:
         rivals = [
-            other
+            (other, common(share.sure, union(other.sure, other.doubt)))
             for other in shares
-            if other.index != share.index
-            and other.programs != share.programs
-            and common(share.sure, union(other.sure, other.doubt))
+            if other.programs != share.programs
         ]
-        claimed = union(*(common(share.sure, union(other.sure, other.doubt)) for other in rivals))
+        claimed = union(*(both for _, both in rivals))
         if claimed:
-            two_people = any(other.entry.staff != share.entry.staff for other in rivals)
+            two_people = any(both and other.entry.staff != share.entry.staff for other, both in rivals)
             said.append(
                 Excluded(
                     entry=share.index,

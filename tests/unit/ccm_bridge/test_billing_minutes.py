@@ -100,6 +100,7 @@ def test_a_rule_takes_its_seconds_and_says_so(entry, facts, reason, seconds):
     assert sum(decision.counted_seconds.values()) == entry["seconds"] - seconds
     assert {each for one in decision.excluded for each in one.reasons} == {reason}
     assert reason in decision.reasons
+    assert any(step.outcome == "EXCLUDE" and "Entry 0 does not count" in step.says for step in decision.trace)
 
 
 DOUBTED = [
@@ -170,6 +171,9 @@ def test_doubtful_seconds_hold_where_they_decide(entry, facts, reason):
     assert decision.held["99490"] == 1
     assert decision.hold
     assert reason in decision.reasons
+    assert sum(decision.counted_seconds.values()) == 0
+    assert {each.outcome for each in decision.excluded if reason in each.reasons} == {"HOLD"}
+    assert any(step.outcome == "HOLD" and "Entry 0 is in doubt" in step.says for step in decision.trace)
 
 
 @pytest.mark.parametrize(
@@ -387,6 +391,68 @@ def test_an_entry_without_a_start_on_a_day_that_is_out_is_out():
     assert [(each.seconds, each.reasons) for each in decision.excluded] == [(1200, (Reason.BEFORE_CONSENT,))]
 
 
+def test_an_entry_without_a_program_may_belong_to_every_program_of_the_patient():
+    untagged = work(25, program=None, interactive=True)
+    documented = {"gate_documented": True}
+    assert decided(untagged).standing == {"CCM": "MET"}
+    assert decided(untagged, rpm=MONITORED).standing == {"CCM": "MET", "RPM_MANAGEMENT": "HOLD"}
+    assert decided(untagged, rpm=None).standing == {"CCM": "MET", "RPM_MANAGEMENT": "HOLD"}
+    assert decided(untagged, rpm=MONITORED | {"enrolled": None}).standing.keys() == {"CCM", "RPM_MANAGEMENT"}
+    assert decided(untagged, pcm=documented).standing == {"CCM": "MET", "PCM": "MET"}
+    assert dict(decided(untagged, rpm=MONITORED).held) == {"99490": 1, "99457": 1}
+
+
+def test_a_second_tag_is_counted_as_possible_in_both_programs():
+    decision = decided(work(25, also_program="RPM", interactive=True), monitoring(1, day=9), rpm=MONITORED)
+    assert dict(decision.held) == {"99490": 1, "99457": 1}
+
+
+OVERLAPS = [
+    (
+        "two practitioners personally",
+        [work(30, credential="MD"), work(30, credential="NP")],
+        {},
+        {"99491": 1},
+    ),
+    ("staff and flagged", [work(20), work(20, credential="MD", as_clinical_staff=True)], {}, {"99490": 1}),
+    (
+        "nurse and physician monitoring",
+        [monitoring(20), monitoring(20, credential="MD")],
+        {"rpm": MONITORED},
+        {"99457": 1},
+    ),
+    (
+        "two in principal care",
+        [work(30, program="PCM"), work(30, program="PCM", credential="LPN")],
+        {"pcm": {"gate_documented": True}},
+        {"99426": 1},
+    ),
+    ("nobody's name on one of them", [work(20), work(20, staff=None)], {}, {"99490": 1}),
+]
+
+
+@pytest.mark.parametrize(
+    ("entries", "facts", "codes"), [row[1:] for row in OVERLAPS], ids=[row[0] for row in OVERLAPS]
+)
+def test_an_overlap_is_named_in_every_family(entries, facts, codes):
+    decision = decided(*entries, **facts)
+    assert dict(decision.codes) == codes
+    assert [(each.outcome, each.reasons) for each in decision.excluded] == [("EXCLUDE", (Reason.OVERLAP,))]
+
+
+def test_of_two_equal_entries_the_same_one_gives_way_in_either_order():
+    one, other = work(20, staff="a"), work(20, staff="b")
+    assert [each.entry for each in decided(one, other).excluded] == [1]
+    assert [each.entry for each in decided(other, one).excluded] == [0]
+
+
+def test_a_colleague_at_another_time_makes_no_overlap_of_a_double_claim():
+    double = [work(20, staff="a"), monitoring(20, staff="a"), monitoring(20, day=9, staff="b")]
+    assert Reason.OVERLAP not in decided(*double, rpm=MONITORED).reasons
+    shared = [work(20, staff="a"), monitoring(20, staff="a"), monitoring(20, staff="b")]
+    assert Reason.OVERLAP in decided(*shared, rpm=MONITORED).reasons
+
+
 # Late, corrected ---------------------------------------------------------------------------------------------
 
 
@@ -434,6 +500,22 @@ def test_an_entry_that_ends_at_midnight_belongs_to_the_day_before():
 def test_an_entry_without_a_start_dates_a_line_by_its_day():
     decision = decided(work(20, on="2026-11-14") | {"start": None})
     assert str(decision.lines[0].date_of_service) == "2026-11-14"
+
+
+def test_each_program_is_dated_by_its_own_work():
+    decision = decided(work(20), monitoring(20, day=9), rpm=MONITORED)
+    assert [str(line.date_of_service) for line in decision.lines] == ["2026-11-03", "2026-11-09"]
+
+
+def test_doubtful_work_dates_nothing():
+    loose = [work(1, on="2026-11-20") | {"start": None} for _ in range(2)]
+    decision = decided(work(20), *loose, work(1, day=25, country=None))
+    assert [str(line.date_of_service) for line in decision.lines] == ["2026-11-03"]
+
+
+def test_one_second_past_midnight_is_the_next_day():
+    decision = decided(work(20, start="2026-11-14T23:40:01-05:00"))
+    assert str(decision.lines[0].date_of_service) == "2026-11-15"
 
 
 SILENT = [

@@ -106,6 +106,16 @@ WRONG = [
     ),
     ("a year of the ancients", {"ccm_since": "0026-10-01"}, "ccm_since lies outside the years"),
     (
+        "an instant of the ancients",
+        {"ccm_since": "0001-01-01T00:00:00+14:00"},
+        "ccm_since lies outside the years",
+    ),
+    (
+        "an instant at the end of time",
+        {"ccm_since": "9999-12-31T23:59:59-12:00"},
+        "ccm_since lies outside the years",
+    ),
+    (
         "a start at the end of time",
         {"entries": [work(20) | {"start": "9999-12-31T23:59:59-12:00"}]},
         "entries[0].start lies outside",
