@@ -14,7 +14,16 @@ import msgspec
 from fastapi import APIRouter, Request
 from fastapi.responses import RedirectResponse, Response
 
-from ccm_bridge import month_service, month_store, packet, packet_service, store, time_store, time_web
+from ccm_bridge import (
+    month_service,
+    month_store,
+    packet,
+    packet_service,
+    report_service,
+    store,
+    time_store,
+    time_web,
+)
 from ccm_bridge.desk_web import Desk, Tag, form_of, refusal, tags, today, uuid_of
 from ccm_bridge.enrolment import Program, consent_of, ends_at
 from ccm_bridge.ledger import first_instant, month_of, next_month
@@ -154,6 +163,31 @@ def router(  # noqa: C901, PLR0915 - a table of routes
             ccm_ticks=CCM_TICKS,
             rpm_ticks=RPM_TICKS,
             open_month=not _over(month, who.zone, now),
+        )
+
+    @routes.get("/month/{text}/report")
+    async def whole_practice(request: Request, text: str) -> Response:
+        who, month = desk.who(request), read_month(text)
+        if month is None:
+            return gone(request, "A month is written like 2026-11.")
+        now = desk.now()
+        async with desk.transaction(request) as conn:
+            seen = await glance.look(conn, zone=who.zone, month=month, now=now)
+            said = await report_service.report(conn, seen, zone=who.zone, month=month, now=now)
+            named = set(said.silent).union(*(pattern.patients for pattern in said.patterns))
+            names = await tags(desk, conn, named, today(desk, who))
+        return desk.page(
+            request,
+            "ccm_bridge/report.html",
+            month=month,
+            report=said,
+            names=names,
+            undecided=len(seen.undecided),
+            words=_words(month, who.zone, now),
+            codes_words=CODE_WORDS,
+            guide_rate=report_service.GUIDE_RATE,
+            guide_year=report_service.GUIDE_YEAR,
+            guide_patients=report_service.GUIDE_PATIENTS,
         )
 
     @routes.get("/month/{text}/claims.csv")

@@ -224,6 +224,7 @@ async def test_axe_finds_nothing_and_nothing_sticks_out(clinic, width):
             f"/tasks/{TASK}",
             f"/month/{month}",
             f"/month/{month}/patient/{people.maria}",
+            f"/month/{month}/report",
             "/care",
             f"/care/{people.maria}",
             f"/care/{people.nora}",

@@ -504,6 +504,7 @@ MATRIX = [
     ("see tasks", "GET", "/tasks", {}, 200, 200, 200, 200),
     ("see the month", "GET", "/month/2026-11", {}, 200, 200, 200, 200),
     ("export claim lines", "GET", "/month/2026-11/claims.csv", {}, 200, 200, 200, 200),
+    ("read the report", "GET", "/month/2026-11/report", {}, 200, 200, 200, 200),
     ("take a task", "POST", "/tasks/{task}/moves", {"move": "take"}, 303, 303, 403, 403),
     ("tick a step", "POST", "/tasks/{task}/steps/reached", {"done": "yes"}, 303, 303, 403, 403),
     ("log minutes", "POST", "/entries", "entry", 303, 403, 403, 403),
@@ -601,6 +602,7 @@ async def test_for_another_practice_nothing_of_ours_exists(clinic):
         ("GET", "/month", {}, 303),
         ("GET", "/month/2026-11", {}, 200),
         ("GET", "/month/2026-11/claims.csv", {}, 200),
+        ("GET", "/month/2026-11/report", {}, 200),
         ("GET", f"/month/2026-11/patient/{people.maria}", {}, 404),
         ("POST", f"/month/2026-11/patient/{people.maria}/check", {}, 404),
         ("POST", f"/month/2026-11/patient/{people.maria}/step", {"step": "reviewed"}, 404),
@@ -646,6 +648,18 @@ async def test_for_another_practice_nothing_of_ours_exists(clinic):
 
 def _matches(route, path):
     return re.fullmatch(re.sub(r"\{[^}]+\}", "[^/]+", route), path) is not None
+
+
+async def test_the_report_adds_up_what_the_month_supports(clinic):
+    people = clinic.people
+    async with clinic.browser(people.gail) as gail, clinic.browser(people.ana) as ana:
+        await ana.post("/entries", data=entry(people))
+        await ana.post(f"/month/2026-11/patient/{people.maria}/check", data={})
+        shown = (await gail.get("/month/2026-11/report")).text
+    assert "99490" in shown
+    assert "$62.16" in shown
+    assert "matches no official rate" in shown
+    assert "Minutes from memory rather than measured" in shown
 
 
 async def test_the_chain_walks_back_to_the_bytes_and_forward_again(clinic):
