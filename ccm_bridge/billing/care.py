@@ -11,21 +11,24 @@ from ccm_bridge.billing.tally import AS_STAFF, Doer, Tally
 from ccm_bridge.billing.words import Compared, Family, Finding, Outcome, Reason
 
 
-def t15_some_contact(scene: Scene, tally: Tally) -> Finding:
-    """A month in which nobody reached the patient is worth a look, not a block."""
+def t15_some_contact(scene: Scene, tally: Tally) -> tuple[Finding, ...]:
+    """A month of counted work in which nobody reached the patient is worth a look, not a block."""
     silent = scene.rules.work.no_contact
     counted = [each for each in tally.shares if "CCM" in each.programs and (each.sure or each.loose_sure)]
     reached = [each for each in counted if (each.entry.contact or "").lower() not in silent]
-    missed = bool(counted) and not reached
-    return Finding(
-        rule="T15",
-        outcome=Outcome.WARN if missed else Outcome.MET,
-        says="Nobody reached the patient this month."
-        if missed
-        else "The work of the month is not all without contact.",
-        concerns=frozenset({Family.CCM}),
-        reasons=(Reason.NO_CONTACT,) if missed else (),
-        compared={"entries": len(counted), "with_contact": len(reached)},
+    if not counted:
+        return ()
+    return (
+        Finding(
+            rule="T15",
+            outcome=Outcome.MET if reached else Outcome.WARN,
+            says="Contact with the patient is on record this month."
+            if reached
+            else "Nobody reached the patient this month.",
+            concerns=frozenset({Family.CCM}),
+            reasons=() if reached else (Reason.NO_CONTACT,),
+            compared={"entries": len(counted), "with_contact": len(reached)},
+        ),
     )
 
 

@@ -94,9 +94,9 @@ def _decision(
         *(added(each.possible.codes, each.possible.held) for each in waiting),
     )
     findings = [
+        *(each for each in gates if not each.concerns or each.concerns & (asked | _followed(scene))),
         *counted.findings,
         *window_findings,
-        *(each for each in gates if not each.concerns or each.concerns & (asked | _followed(scene))),
         *(_of(each.family, finding) for each in proposals for finding in each.sure.findings),
         *exclusion,
         *(_of(each.family, _doubt(each)) for each in open_ones if each.sure.codes != each.possible.codes),
@@ -112,7 +112,10 @@ def _decision(
         or any(each.in_doubt for each in open_ones)
         or any(_asks(each) for each in exclusion)
         or any(_asks(finding) for each in open_ones for finding in each.sure.findings)
-        or any(_asks(finding) for finding in window_findings)
+        or (
+            standing[Family.RPM_DEVICE] is not Outcome.BLOCK
+            and any(_asks(finding) for finding in window_findings)
+        )
     )
     rules = scene.rules
     return Decision(
@@ -139,7 +142,7 @@ def _gates(scene: Scene, book: Book, counted: Tally, *, monitored: bool) -> list
     if counted.works_in("CCM") or facts.ccm_since is not None:
         found += _asked(CCM_GATES, scene)
     if counted.works_in("CCM"):
-        found.append(t15_some_contact(scene, counted))
+        found += t15_some_contact(scene, counted)
     if counted.works_in("RPM") or monitored or (facts.rpm is not None and facts.rpm.enrolled):
         found += _asked(RPM_GATES, scene)
     if counted.works_in("RPM"):

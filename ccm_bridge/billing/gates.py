@@ -204,7 +204,7 @@ def c8_billing_practitioner(scene: Scene) -> Finding | None:
     if credential is None:
         return None
     fit = credential.strip().upper() in scene.rules.people.practitioners
-    says = f"Care management would be billed by a {credential}."
+    says = f"The credential of who bills is {credential}."
     return predicate("C8", CARE, fit, says, Reason.NO_BILLING_PRACTITIONER, credential=credential)
 
 

@@ -155,12 +155,13 @@ def _tier_reading(device: Device, days: int, period: Period) -> Reading:
     reached = [tier for tier in device.tiers if days >= tier.days]
     ahead = [tier for tier in device.tiers if days < tier.days]
     shown = {"days": days, "start": day_text(period.start), "end": day_text(period.end)}
+    surely = "" if period.at_least == period.at_most else "surely "
     if reached:
         top = reached[-1]
-        says = f"{days} of {device.window_days} days hold data: {top.code}."
+        says = f"{days} of {device.window_days} days {surely}hold data: {top.code}."
         met = Finding(rule="6.1", outcome=Outcome.MET, says=says, compared=shown | {"needed": top.days})
         return Reading(codes={top.code: 1}, findings=(met,))
-    says = f"{days} of {device.window_days} days hold data: {ahead[0].days} are needed."
+    says = f"{days} of {device.window_days} days {surely}hold data: {ahead[0].days} are needed."
     under = Finding(
         rule="6.1",
         outcome=Outcome.BLOCK,

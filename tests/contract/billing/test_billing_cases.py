@@ -10,6 +10,7 @@ from ccm_bridge.billing import Facts, decide, read_facts
 HERE = Path(__file__).parent
 SHOWN = json.loads((HERE / "cases.json").read_text())
 FURTHER = json.loads((HERE / "further.json").read_text())
+TRACES = json.loads((HERE / "traces.json").read_text())["months"]
 CASES = [*SHOWN["cases"], *FURTHER["cases"]]
 
 
@@ -31,6 +32,13 @@ def test_a_month_is_decided_as_the_rules_say(case):
 
 def test_every_further_case_names_its_rule():
     assert all(case["source"] for case in FURTHER["cases"])
+
+
+@pytest.mark.parametrize("month", TRACES, ids=[month["id"] for month in TRACES])
+def test_an_auditor_reads_the_same_trace_word_for_word(month):
+    decision = decide(read_facts(SHOWN["default_facts"] | month["facts"]))
+    read = [[step.rule, step.outcome, step.says, dict(step.compared)] for step in decision.trace]
+    assert read == month["trace"]
 
 
 def _units_of(lines):

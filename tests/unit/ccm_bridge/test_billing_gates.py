@@ -29,6 +29,7 @@ BLOCKED = [
         {"conditions": [ONE, {"icd10": None, "chronic_months": 11}]},
         Reason.ONE_CONDITION,
     ),
+    ("one without a name", {"conditions": [{"icd10": None, "chronic_months": 12}]}, Reason.ONE_CONDITION),
     ("no risk", {"significant_risk_documented": False}, Reason.NO_RISK_STATEMENT),
     ("no visit in the year before", {"initiating_visit": "2025-09-30"}, Reason.NO_INITIATING_VISIT),
     ("visit only after the start", {"initiating_visit": "2026-10-02"}, Reason.NO_INITIATING_VISIT),
@@ -196,6 +197,7 @@ def test_a_death_in_the_month_asks_for_a_look_and_a_later_one_does_not():
     assert dict(within.codes) == {"99490": 1}
     assert Reason.AFTER_DEATH in within.reasons
     assert Reason.AFTER_DEATH not in decided(work(25), died_at="2026-12-01T00:00:00-05:00").reasons
+    assert billed(work(25), died_at="2026-12-01T00:00:00-05:00") == {"99490": 1}
 
 
 # Principal care management -----------------------------------------------------------------------------------
@@ -211,6 +213,7 @@ def test_one_condition_becomes_principal_care_only_where_its_gate_is_documented(
     assert dict(decision.codes) == codes
     assert decision.hold == hold
     assert Reason.ONE_CONDITION in decision.reasons
+    assert (Reason.PCM_UNPROVEN in decision.reasons) == (documented is not True)
 
 
 def test_one_condition_and_enough_minutes_offer_principal_care_without_a_hold():

@@ -139,6 +139,13 @@ LIVE = [
         [monitoring(20, interactive=False), monitoring(5, start="2026-10-31T10:00:00-04:00")],
         False,
     ),
+    ("live, without a start", [monitoring(25, on="2026-11-03") | {"start": None}], True),
+    ("unknown, without a start", [monitoring(25, on="2026-11-03", interactive=None) | {"start": None}], None),
+    (
+        "in doubt, without a start",
+        [monitoring(20, interactive=False), monitoring(5, on="2026-11-03") | {"start": None}],
+        None,
+    ),
     (
         "live, overlapped by a colleague",
         [monitoring(20, interactive=False), monitoring(20, staff="rn-2")],
@@ -158,11 +165,28 @@ def test_management_needs_one_live_conversation(entries, live):
     assert (Reason.NO_INTERACTIVE in decision.reasons) == (live is not True)
 
 
+def test_conversations_are_counted():
+    entries = [monitoring(20), monitoring(5, day=9), monitoring(5, day=12, interactive=False)]
+    (step,) = (step for step in decided(*entries, rpm=MONITORED).trace if "conversations" in step.compared)
+    assert dict(step.compared) == {"conversations": 2, "needed": 1}
+
+
+def test_a_revocation_at_the_moment_of_consent_to_monitoring_is_no_contradiction():
+    at_once = MONITORED | {"revoked_at": MONITORED["consent_at"]}
+    assert decided(TALK, rpm=at_once).standing == {"RPM_MANAGEMENT": "BLOCK"}
+    assert Reason.NO_CONSENT not in decided(TALK, rpm=at_once).reasons
+
+
 # Windows -----------------------------------------------------------------------------------------------------
 
 
 def supplied(*windows, rpm=MONITORED, **facts):
     return decided(rpm=rpm, device_windows=list(windows), **facts)
+
+
+def days_of(decision):
+    """What the supply code was decided on."""
+    return [step for step in decision.trace if step.rule == "6.1" and "needed" in step.compared]
 
 
 OPEN = [
@@ -220,6 +244,8 @@ def test_a_window_that_is_not_thirty_known_days_waits(listed, held):
     assert dict(decision.codes) == {}
     assert dict(decision.held) == held
     assert decision.hold
+    assert {Reason.WINDOW_UNCLEAR, Reason.UNKNOWN_FACT} & set(decision.reasons)
+    assert [step.compared["days"] for step in days_of(decision)] == ([0] if held else [])
 
 
 DEVICES = [
@@ -245,6 +271,28 @@ def test_several_devices_make_one_unit_of_the_days_they_share(listed, codes, hol
         decision = supplied(*order)
         assert dict(decision.codes) == codes
         assert decision.hold == hold
+        assert (Reason.WINDOW_UNCLEAR in decision.reasons) == (len({each["start"] for each in listed}) > 1)
+        assert (Reason.UNKNOWN_FACT in decision.reasons) == any(
+            each["days_with_data"] is None for each in listed
+        )
+
+
+def test_overlapping_windows_are_dated_by_the_last_of_them():
+    (line,) = supplied(window(18), window(20, "2026-10-28")).lines
+    assert str(line.date_of_service) == "2026-11-26"
+
+
+def test_windows_that_hang_together_through_a_third_are_one_period():
+    chain = [window(20, "2026-11-02"), window(20, "2026-11-10"), window(20, "2026-12-02")]
+    assert dict(supplied(*chain, month="2026-12").codes) == {"99454": 1}
+    assert dict(supplied(chain[0], chain[2], month="2026-12").codes) == {"99454": 2}
+    assert dict(supplied(chain[0], window(20, "2026-12-01"), month="2026-12").codes) == {"99454": 1}
+
+
+def test_an_overlap_with_an_odd_window_waits():
+    decision = supplied(window(20), window(20, "2026-10-28", "2026-11-20"))
+    assert dict(decision.codes) == {}
+    assert decision.hold
 
 
 def test_a_period_that_shares_days_with_an_earlier_one_waits():
@@ -252,49 +300,50 @@ def test_a_period_that_shares_days_with_an_earlier_one_waits():
     assert dict(decision.codes) == {}
     assert decision.hold
     assert Reason.WINDOW_UNCLEAR in decision.reasons
+    by_a_day = supplied(window(20, "2026-09-26"), window(20))
+    assert dict(by_a_day.codes) == {}
     adjoining = supplied(window(20, "2026-09-25"), window(20))
     assert dict(adjoining.codes) == {"99454": 1}
 
 
 BOUNDED = [
-    ("consent on the first day", {"consent_at": "2026-10-25T18:00:00-04:00"}, 16, {"99454": 1}, {}),
-    ("consent on the second day", {"consent_at": "2026-10-26T18:00:00-04:00"}, 16, {}, {"99454": 1}),
-    (
-        "consent on the second day, a day to spare",
-        {"consent_at": "2026-10-26T18:00:00-04:00"},
-        17,
-        {"99454": 1},
-        {},
-    ),
-    ("consent on the last day", {"consent_at": "2026-11-23T08:00:00-05:00"}, 30, {}, {}),
-    ("consent after the window", {"consent_at": "2026-11-24T08:00:00-05:00"}, 30, {}, {}),
-    ("set-up on the second day", {"setup_on": "2026-10-26"}, 16, {}, {"99454": 1}),
-    ("revoked in the month before", {"revoked_at": "2026-10-28T08:00:00-04:00"}, 22, {}, {"99445": 1}),
-    (
-        "revoked in the month before, most days after it",
-        {"revoked_at": "2026-10-28T08:00:00-04:00"},
-        25,
-        {"99445": 1},
-        {},
-    ),
-    ("revoked in the month", {"revoked_at": "2026-11-01T08:00:00-05:00"}, 22, {"99454": 1}, {}),
+    ("consent on the first day", {"consent_at": "2026-10-25T18:00:00-04:00"}, 16, 16, {"99454": 1}, {}),
+    ("consent on the second day", {"consent_at": "2026-10-26T18:00:00-04:00"}, 16, 15, {}, {"99454": 1}),
+    ("a day to spare", {"consent_at": "2026-10-26T18:00:00-04:00"}, 17, 16, {"99454": 1}, {}),
+    ("consent on the last day", {"consent_at": "2026-11-23T08:00:00-05:00"}, 30, 1, {}, {}),
+    ("consent after the window", {"consent_at": "2026-11-24T08:00:00-05:00"}, 30, 0, {}, {}),
+    ("set-up on the second day", {"setup_on": "2026-10-26"}, 16, 15, {}, {"99454": 1}),
+    ("revoked in the month before", {"revoked_at": "2026-10-28T08:00:00-04:00"}, 22, 0, {}, {"99445": 1}),
+    ("revoked, most days before", {"revoked_at": "2026-10-28T08:00:00-04:00"}, 25, 2, {"99445": 1}, {}),
+    ("revoked in the month", {"revoked_at": "2026-11-01T08:00:00-05:00"}, 22, 22, {"99454": 1}, {}),
+    ("no days at all", {}, 0, 0, {}, {}),
 ]
 
 
 @pytest.mark.parametrize(
-    ("rpm", "days", "codes", "held"), [row[1:] for row in BOUNDED], ids=[row[0] for row in BOUNDED]
+    ("rpm", "days", "sure", "codes", "held"), [row[1:] for row in BOUNDED], ids=[row[0] for row in BOUNDED]
 )
-def test_days_outside_consent_and_set_up_do_not_count(rpm, days, codes, held):
+def test_days_outside_consent_and_set_up_do_not_count(rpm, days, sure, codes, held):
     decision = supplied(window(days), rpm=MONITORED | {"setup_billed": True} | rpm)
     assert dict(decision.codes) == codes
     assert dict(decision.held) == held
+    (step,) = days_of(decision)
+    assert step.compared["days"] == sure
+    assert step.outcome == ("MET" if sure >= 2 else "BLOCK")
+    assert (Reason.UNDER_THRESHOLD in step.reasons) == (sure < 2)
+
+
+def test_a_doubtful_window_asks_nothing_where_supply_is_out_anyway():
+    for rpm, hold in ((MONITORED, True), (MONITORED | {"order": False}, False)):
+        assert supplied({"start": "2026-10-25"}, rpm=rpm).hold == hold
+        assert supplied(window(20), rpm=rpm, died_at="2026-11-20T09:00:00-05:00").hold == hold
 
 
 def test_no_supply_is_dated_after_a_death():
     decision = supplied(window(20), died_at="2026-11-23T20:00:00-05:00")
     assert dict(decision.codes) == {}
     assert dict(decision.held) == {"99454": 1}
-    assert Reason.AFTER_DEATH in decision.reasons
+    assert any(step.rule == "6.1" and Reason.AFTER_DEATH in step.reasons for step in decision.trace)
     after = supplied(window(20), died_at="2026-11-24T00:00:00-05:00")
     assert dict(after.codes) == {"99454": 1}
 
@@ -312,6 +361,7 @@ SETUP = [
         [window(16)],
         True,
     ),
+    ("after the window, not billed", {"setup_on": "2026-12-05", "setup_billed": False}, [window(16)], False),
     ("in its window, already billed", {"setup_on": "2026-10-25", "setup_billed": True}, [window(16)], False),
     ("two days", {"setup_on": "2026-10-25"}, [window(2)], True),
     ("one day", {"setup_on": "2026-10-25"}, [window(1)], False),
@@ -331,6 +381,10 @@ def test_set_up_is_billed_once_with_its_first_period(rpm, listed, due):
     facts = {"month": rpm["month"], "rpm": MONITORED | rpm} if "month" in rpm else {"rpm": MONITORED | rpm}
     decision = decided(device_windows=listed, **facts)
     assert decision.codes.get("99453", 0) == int(due)
+    for step in decision.trace:
+        if step.rule == "6.2":
+            assert step.outcome == ("MET" if due else "BLOCK")
+            assert step.reasons == (() if due else (Reason.UNDER_THRESHOLD,))
 
 
 def test_set_up_goes_with_the_first_of_two_periods():
