@@ -142,7 +142,7 @@ def t14_automated(entry: Entry, scene: Scene) -> Cut | None:
 def t20_replaced(entry: Entry, scene: Scene) -> Cut | None:
     """A voided or corrected entry stays in the log and counts no more."""
     replaced = {other.corrects for other in scene.facts.entries or () if other.corrects is not None}
-    if not entry.voided and (entry.id is None or entry.id not in replaced):
+    if not entry.voided and entry.id not in replaced:
         return None
     return exclude("T20", Reason.VOIDED, ALWAYS, "was voided or corrected")
 

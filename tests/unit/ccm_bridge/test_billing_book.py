@@ -111,6 +111,7 @@ def test_a_month_without_rules_holds(month):
     assert dict(decision.codes) == {}
     assert {Reason.RULESET_MISSING, Reason.UNKNOWN_FACT} <= set(decision.reasons)
     assert month in decision.trace[0].says
+    assert [step.outcome for step in decision.trace] == ["HOLD"]
 
 
 @pytest.mark.parametrize(("name", "value"), [("month", None), ("zone", None)])
@@ -118,6 +119,7 @@ def test_without_a_month_or_a_zone_nothing_can_begin(name, value):
     decision = decided(work(25), **{name: value})
     assert decision.hold
     assert decision.reasons == (Reason.UNKNOWN_FACT,)
+    assert [step.outcome for step in decision.trace] == ["HOLD"]
     assert name in decision.trace[0].says
 
 

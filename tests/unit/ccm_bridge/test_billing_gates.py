@@ -115,6 +115,7 @@ def test_a_fact_that_is_absent_is_unknown(fact):
     assert dict(decision.codes) == {}
     assert decision.hold
     assert Reason.UNKNOWN_FACT in decision.reasons
+    assert "HOLD" in {step.outcome for step in decision.trace if Reason.UNKNOWN_FACT in step.reasons}
 
 
 def test_device_windows_that_are_absent_matter_only_to_the_monitored():

@@ -246,6 +246,12 @@ FINE = [
         work(20, recorded_at="2026-11-04T00:00:00Z"),
         {"claimed_at": "2026-12-03T00:00:00Z"},
     ),
+    (
+        "recorded with the claim",
+        work(20, recorded_at="2026-11-04T00:00:00Z"),
+        {"claimed_at": "2026-11-04T00:00:00Z"},
+    ),
+    ("no visit on that day", work(20), {"other_services": [service("99495", on="2026-11-03")]}),
     ("corrects an entry of another list", work(20, id="b", corrects="gone"), {}),
     ("minutes without a start", work(20, on="2026-11-03") | {"start": None}, {}),
     (
@@ -295,6 +301,7 @@ def test_the_day_of_a_visit_is_out_for_monitoring_even_when_attested():
     visit = {"other_services": [service("99213", on="2026-11-03")], "rpm": MONITORED}
     decision = decided(monitoring(25, separate_from_visit=True), **visit)
     assert decision.counted_minutes["RPM"] == 0
+    assert Reason.E_M_DAY in decision.reasons
     assert [each.outcome for each in decision.excluded] == ["EXCLUDE"]
 
 
@@ -476,6 +483,21 @@ def test_an_entry_of_the_last_day_is_late_once_the_month_is_over():
     entry = work(20, day=30, recorded_at="2026-12-01T00:00:01-05:00")
     assert Reason.LATE_ENTRY in decided(entry).reasons
     assert Reason.LATE_ENTRY not in decided(entry | {"recorded_at": "2026-12-01T00:00:00-05:00"}).reasons
+
+
+def test_an_entry_of_unknown_length_is_late_by_its_start():
+    entry = work() | {"seconds": None, "recorded_at": "2026-11-10T10:00:00-05:00"}
+    assert Reason.LATE_ENTRY not in decided(entry).reasons
+    assert Reason.LATE_ENTRY in decided(entry | {"recorded_at": "2026-11-10T10:00:01-05:00"}).reasons
+
+
+def test_an_entry_of_which_little_is_known_is_in_doubt_and_nothing_breaks():
+    for blank in (
+        work(25, contact="in_person") | {"credential": None},
+        work(patients=3) | {"seconds": None},
+        work(25, contact=None, source=None, staff=None),
+    ):
+        assert decided(blank).counted_minutes["CCM_STAFF"] in {0, 25}
 
 
 def test_a_correction_takes_the_place_of_what_it_corrects():

@@ -334,7 +334,7 @@ def test_days_outside_consent_and_set_up_do_not_count(rpm, days, sure, codes, he
 
 
 def test_a_doubtful_window_asks_nothing_where_supply_is_out_anyway():
-    for rpm, hold in ((MONITORED, True), (MONITORED | {"order": False}, False)):
+    for rpm, hold in ((MONITORED, True), (MONITORED | {"order": False}, False), ({"enrolled": False}, False)):
         assert supplied({"start": "2026-10-25"}, rpm=rpm).hold == hold
         assert supplied(window(20), rpm=rpm, died_at="2026-11-20T09:00:00-05:00").hold == hold
 

@@ -284,7 +284,8 @@ def test_keys_that_nobody_knows_are_said_and_not_weighed():
     }
     decision = decide(read)
     assert dict(decision.codes) == {"99490": 1}
-    assert Reason.UNREAD_FACT in decision.reasons
+    (step,) = (step for step in decision.trace if Reason.UNREAD_FACT in step.reasons)
+    assert step.outcome == "WARN"
     assert not decided(work(25)).reasons.count(Reason.UNREAD_FACT)
 
 
