@@ -47,28 +47,24 @@ def worked(beats: Iterable[Beat]) -> Worked:
     >>> worked(beats + asleep).seconds, worked(beats + asleep).silent_seconds
     (60, 7140)
     """
-    ordered = sorted(beats, key=lambda beat: (beat.at, beat.stretch, beat.n))
-    spans: list[Span] = []
+    groups: list[list[Beat]] = []
     silent = 0
-    first = last = None
-    for beat in ordered:
-        if first is not None and last is not None:
-            same = beat.stretch == last.stretch
-            if same and beat.at - last.at <= SILENCE and beat.at - first.at <= LONGEST:
-                last = beat
-                continue
-            _close(first, last, spans)
-            if same and beat.at - last.at > SILENCE:
-                silent += int((beat.at - last.at).total_seconds())
-            elif same:  # longer than any entry may be: the next span takes up where this one ended
-                first, last = last, beat
-                continue
-        first = last = beat
-    if first is not None and last is not None:
-        _close(first, last, spans)
-    return Worked(spans=tuple(spans), silent_seconds=silent)
+    for beat in sorted(beats, key=lambda beat: (beat.at, beat.stretch, beat.n)):
+        if not groups or beat.stretch != groups[-1][-1].stretch:
+            groups.append([beat])
+        elif (gap := beat.at - groups[-1][-1].at) > SILENCE:
+            silent += int(gap.total_seconds())
+            groups.append([beat])
+        elif beat.at - groups[-1][0].at > LONGEST:
+            groups.append(
+                [groups[-1][-1], beat]
+            )  # no entry may be longer: the next takes up where this one ends
+        else:
+            groups[-1].append(beat)
+    return Worked(spans=tuple(span for group in groups for span in _span(group)), silent_seconds=silent)
 
 
-def _close(first: Beat, last: Beat, spans: list[Span]) -> None:
-    if first.at.replace(microsecond=0) < last.at.replace(microsecond=0):
-        spans.append(span_of(first.at, last.at))
+def _span(group: list[Beat]) -> tuple[Span, ...]:
+    """From the first beat of a group to its last; beats within one second prove nothing."""
+    start, end = group[0].at, group[-1].at
+    return (span_of(start, end),) if start.replace(microsecond=0) < end.replace(microsecond=0) else ()

@@ -67,7 +67,9 @@ def test_a_cut_tail_is_found_by_the_anchor_alone(contents):
     anchor = Head(seq=chain[-1]["seq"], hash=chain[-1]["hash"])
     assert verify("t", 1, chain, anchor=anchor) == []
     assert verify("t", 1, chain[:-1]) == []
-    assert [f.fault for f in verify("t", 1, chain[:-1], anchor=anchor)] == [Fault.CUT]
+    (cut,) = verify("t", 1, chain[:-1], anchor=anchor)
+    assert (cut.fault, cut.seq) == (Fault.CUT, len(chain) - 1)
+    assert cut.sentence == f"the chain ends at number {len(chain) - 1}, the anchor saw number {len(chain)}"
 
 
 def test_a_rebuilt_chain_is_found_by_the_anchor():
@@ -115,9 +117,19 @@ def test_a_fraction_is_refused_because_languages_spell_it_differently():
         canonical({"a": 0.1})
 
 
-def test_a_row_without_its_place_cannot_be_verified():
+@pytest.mark.parametrize("missing", ["seq", "prev_hash", "hash"])
+def test_a_row_without_its_place_cannot_be_verified(missing):
+    (row,) = chained([{"a": 1}])
     with pytest.raises(TypeError, match="cannot be verified"):
-        verify("t", 1, [{"a": 1, "seq": None, "prev_hash": None, "hash": None}])
+        verify("t", 1, [{**row, missing: None}])
+
+
+def test_what_is_missing_or_repeated_is_counted():
+    chain = chained([{"n": n} for n in range(6)])
+    gap = [f.sentence for f in verify("t", 1, chain[:2] + chain[4:]) if f.fault is Fault.MISSING]
+    again = [f.sentence for f in verify("t", 1, chain[:3] + chain[1:3]) if f.fault is Fault.REPEATED]
+    assert gap == ["2 row(s) before number 5 are missing"]
+    assert again == ["number 2 comes after number 3"]
 
 
 def test_two_rows_that_differ_only_in_where_text_ends_have_different_hashes():

@@ -160,6 +160,21 @@ def test_parts_have_ids_of_their_own_and_the_first_is_the_requests():
     assert ids == [part_id(origin, place) for place in range(5)]
 
 
+def test_a_practitioners_time_is_their_own_unless_they_say_otherwise():
+    said = ledger.Doing(
+        patient_id=uuid4(),
+        program="CCM",
+        activity="check_in",
+        note="x",
+        problem="x",
+        outcome="",
+        contact=ledger.Contact.NONE,
+        contact_with="",
+        interactive=False,
+    )
+    assert said.as_clinical_staff is False
+
+
 def test_an_entry_is_late_after_seven_days():
     end = datetime(2026, 11, 3, 10, tzinfo=UTC)
     assert not late(end, end + timedelta(days=7))

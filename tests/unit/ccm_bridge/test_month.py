@@ -24,6 +24,7 @@ from ccm_bridge.enrolment import (
     missing_words,
 )
 from ccm_bridge.month import (
+    REPORT_WITHIN,
     Circumstance,
     DeviceDay,
     Known,
@@ -229,7 +230,143 @@ def test_a_void_changes_the_fingerprint():
     assert fingerprint([one]) != fingerprint([replace(one, voided=True)])
 
 
+def around(kind, **changes):
+    return replace(looked_up(), kind=kind, **changes)
+
+
+def said_of(*circumstances, **changes):
+    return facts(known(minute(22), circumstances=circumstances, **changes), as_of=CLOSED)
+
+
+def test_a_look_up_of_another_month_says_nothing_about_this_one():
+    assert said_of(replace(looked_up(), month=date(2026, 10, 1))).stays is None
+    assert said_of(around("complex_mdm")).stays is None
+
+
+def test_what_is_recorded_around_the_month_reaches_the_reasoner():
+    begins, ends = datetime(2026, 11, 4, 5, tzinfo=UTC), datetime(2026, 11, 7, 5, tzinfo=UTC)
+    said = said_of(
+        looked_up(),
+        around("other_service", code="G0181", by_whom="other_practice", from_at=begins),
+        around("stay", code="inpatient", from_at=begins, until_at=ends),
+        around("hospice", month=None, from_at=begins),
+        around("death", month=None, from_at=ends),
+    )
+    (service,) = said.other_services
+    assert (service.code, service.by, service.month, service.on) == (
+        "G0181",
+        "other_practice",
+        "2026-11",
+        date(2026, 11, 4),
+    )
+    (stay,) = said.stays
+    assert (stay.kind, stay.admitted_at, stay.discharged_at) == ("inpatient", begins, ends)
+    assert said.hospice_elected_on == date(2026, 11, 4)
+    assert said.died_at == ends
+
+
+def test_a_looked_up_month_without_findings_says_none_and_not_unknown():
+    said = said_of(looked_up())
+    assert (said.other_services, said.stays, said.hospice_elected_on, said.died_at) == ((), (), None, None)
+
+
+def test_hospice_and_death_are_known_even_if_nobody_looked():
+    at = datetime(2026, 11, 4, 5, tzinfo=UTC)
+    said = said_of(around("hospice", from_at=at), around("death", from_at=at))
+    assert said.hospice_elected_on == date(2026, 11, 4)
+    assert said.died_at == at
+    assert said.stays is None
+
+
+def test_complex_decision_making_is_said_for_a_month():
+    here = said_of(around("complex_mdm"), around("complex_elected")).complex
+    other = said_of(around("complex_mdm", month=date(2026, 10, 1))).complex
+    assert (here.mdm_documented, here.elected) == (True, True)
+    assert (other.mdm_documented, other.elected) == (False, False)
+
+
+def test_monitoring_is_unknown_without_enrolment_and_no_without_the_programme():
+    assert facts(known(minute(22), enrolment=None), as_of=CLOSED).rpm.enrolled is None
+    assert facts(known(minute(22)), as_of=CLOSED).rpm.enrolled is False
+
+
+def monitored(*days, **changes):
+    whole = known(minute(22), consents=(consent(), consent(Program.RPM, **changes)))
+    enrolled = replace(
+        whole.enrolment, programs=frozenset({Program.CCM, Program.RPM}), rpm_setup_on=date(2026, 9, 1)
+    )
+    measured = tuple(DeviceDay(day=day, device_id="c", readings=1, first_reading=uuid4()) for day in days)
+    return replace(whole, enrolment=enrolled, device_days=measured)
+
+
+def test_consent_to_monitoring_and_its_end_are_the_programmes_own():
+    ended = datetime(2026, 11, 9, tzinfo=UTC)
+    said = facts(monitored(revoked_at=ended), as_of=CLOSED)
+    assert said.rpm.revoked_at == ended
+    assert said.consent.revoked_at is None
+
+
+def test_only_windows_that_touch_the_month_are_told():
+    # Anchored on 2 October: windows end on 31 October, 30 November, 30 December.
+    (window,) = facts(monitored(date(2026, 10, 2), date(2026, 11, 10)), as_of=CLOSED).device_windows
+    assert (window.start, window.end, window.days_with_data) == (date(2026, 11, 1), date(2026, 11, 30), 1)
+    # A day earlier, the second window still holds the month's last day but one, and a third begins on the last.
+    told = facts(monitored(date(2026, 10, 1)), as_of=CLOSED).device_windows
+    assert [(w.start, w.end) for w in told] == [
+        (date(2026, 10, 31), date(2026, 11, 29)),
+        (date(2026, 11, 30), date(2026, 12, 29)),
+    ]
+
+
+def test_a_patient_without_readings_or_without_monitoring_has_no_window():
+    assert facts(monitored(), as_of=CLOSED).device_windows == ()
+    plain = known(minute(22), device_days=monitored(date(2026, 11, 3)).device_days)
+    assert facts(plain, as_of=CLOSED).device_windows == ()
+
+
+def test_a_correction_names_what_it_corrects():
+    wrong = uuid4()
+    said = facts(known(minute(5, corrects=wrong), minute(6, day=4)), as_of=CLOSED).entries
+    assert [entry.corrects for entry in said] == [str(wrong), None]
+
+
+def test_minutes_add_up_per_programme():
+    assert minutes_of([minute(7), minute(8), minute(5, program="RPM"), minute(9, voided=True)]) == {
+        "CCM": 900,
+        "RPM": 300,
+    }
+
+
+def test_an_overpayment_is_reported_within_sixty_days():
+    assert timedelta(days=60) == REPORT_WITHIN
+
+
 # Device windows
+
+
+def test_the_day_of_setup_counts_and_the_day_before_does_not():
+    days = [date(2026, 11, 4), date(2026, 11, 5)]
+    (window,) = windows(days, setup_on=date(2026, 11, 5), until=date(2026, 11, 5))
+    assert (window.start, window.days) == (date(2026, 11, 5), 1)
+    assert windows(days, setup_on=date(2026, 11, 6), until=date(2026, 12, 1)) == ()
+
+
+REACH = [
+    ("on the last day, one more is possible", 15, date(2026, 12, 4), False, True),
+    ("on the last day, measured already", 15, date(2026, 12, 4), True, False),
+    ("the day after, nothing is", 15, date(2026, 12, 5), False, False),
+    ("before it begins, all thirty are", 0, date(2026, 11, 1), False, True),
+    ("with as many days left as are missing", 9, date(2026, 11, 28), False, True),
+    ("with one day too few", 9, date(2026, 11, 29), False, False),
+]
+
+
+@pytest.mark.parametrize(
+    ("days", "on", "measured", "possible"), [r[1:] for r in REACH], ids=[r[0] for r in REACH]
+)
+def test_what_can_still_be_reached(days, on, measured, possible):
+    window = Window(start=date(2026, 11, 5), end=date(2026, 12, 4), days=days)
+    assert window.reachable(16, on, measured_today=measured) is possible
 
 
 @given(

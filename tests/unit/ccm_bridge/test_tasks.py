@@ -79,6 +79,60 @@ def test_decide(event, task, why):
     assert (decision.task is None) == (why is Why.NO_WORK)
 
 
+def test_a_task_is_made_open_due_by_its_severity_and_named_by_its_episode():
+    made = decide(told(Move.OPENED, 3, severity=Severity.WATCH), None).task
+    assert made == Task(
+        task_id=task_id(EPISODE),
+        state=State.OPEN,
+        severity=Severity.WATCH,
+        reason="172 mm[Hg]",
+        due_at=TEN + timedelta(hours=48),
+        episode_state="open",
+        last_number=3,
+    )
+    assert task_id(EPISODE) != task_id(uuid4())
+
+
+def test_critical_work_is_due_in_hours_high_within_a_day():
+    due = {s: decide(told(Move.OPENED, severity=s), None).task.due_at - TEN for s in Severity}
+    assert due == {
+        Severity.CRITICAL: timedelta(hours=4),
+        Severity.HIGH: timedelta(hours=24),
+        Severity.WATCH: timedelta(hours=48),
+    }
+
+
+STANDS = [
+    ("opening opens", Move.OPENED, "closed", "open"),
+    ("reopening opens", Move.REOPENED, "closed", "open"),
+    ("closing closes", Move.CLOSED, "open", "closed"),
+    ("a claim leaves it open", Move.CLAIMED, "open", "open"),
+    ("a note leaves it closed", Move.TASK_ASKED, "closed", "closed"),
+]
+
+
+@pytest.mark.parametrize(("move", "before", "after"), [s[1:] for s in STANDS], ids=[s[0] for s in STANDS])
+def test_the_task_knows_how_its_episode_stands(move, before, after):
+    decided = decide(told(move, needs=False), standing(episode_state=before)).task
+    assert decided.episode_state == after
+    assert decided.last_number == 2
+
+
+def test_a_task_made_from_a_closed_episode_says_that_it_is_closed():
+    assert decide(told(Move.CLOSED), None).task.episode_state == "closed"
+
+
+def test_work_needed_again_is_open_and_due_anew():
+    again = decide(told(Move.REOPENED, severity=Severity.WATCH, minutes=60), standing(state=State.DONE)).task
+    assert again.state is State.OPEN
+    assert again.severity is Severity.WATCH
+    assert again.due_at == TEN + timedelta(hours=1) + DUE[Severity.WATCH]
+
+
+def test_work_that_goes_on_keeps_its_state():
+    assert decide(told(Move.WORSENED, severity=Severity.CRITICAL), standing()).task.state is State.TAKEN
+
+
 def test_a_worse_episode_is_due_no_later_than_before():
     after = decide(told(Move.WORSENED, severity=Severity.CRITICAL), standing()).task
     assert after.due_at == TEN + DUE[Severity.CRITICAL]

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ccm_bridge.ledger import LONGEST
-from ccm_bridge.timer import EVERY, SILENCE, Beat, worked
+from ccm_bridge.timer import EVERY, LATEST, SILENCE, Beat, worked
 
 TEN = datetime(2026, 11, 3, 10, tzinfo=UTC)
 
@@ -36,6 +36,26 @@ def test_worked(said, seconds, silent):
     found = worked(said)
     assert found.seconds == seconds
     assert found.silent_seconds == silent
+
+
+EDGES = [
+    ("a silence of just the limit breaks nothing", beats(0, 90, 180), 1),
+    ("just the longest is one span", beats(*(60 * n for n in range(241))), 1),
+    ("a minute more is two", beats(*(60 * n for n in range(242))), 2),
+    (
+        "a silence of the limit at the longest span's end is no silence",
+        beats(*(90 * n for n in range(162))),
+        2,
+    ),
+    ("a pause makes two of one", beats(0, 15) + beats(15, 30, stretch=1, first=5), 2),
+]
+
+
+@pytest.mark.parametrize(("said", "spans"), [e[1:] for e in EDGES], ids=[e[0] for e in EDGES])
+def test_how_many_spans(said, spans):
+    found = worked(said)
+    assert len(found.spans) == spans
+    assert found.silent_seconds == 0
 
 
 some_beats = st.lists(
@@ -80,6 +100,11 @@ def test_work_longer_than_an_entry_may_be_is_cut_without_losing_a_second():
     found = worked(said)
     assert found.seconds == 60 * (60 * 9 - 1)
     assert len(found.spans) == 3
+
+
+def test_a_queued_beat_is_believed_for_five_minutes_and_no_entry_is_longer_than_four_hours():
+    assert timedelta(minutes=5) == LATEST
+    assert timedelta(hours=4) == LONGEST
 
 
 def test_silence_is_longer_than_the_slowest_browser_beats():
