@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from risk.memory import Bools, Floats, Ints, Past
+from risk.memory import Bools, Floats, Ints, Past, Shorts
 
 DAYS_TO_KNOW = 7
 """Distinct days before a band is the patient's own (home protocols ask for 4-7 days)."""
@@ -52,8 +52,8 @@ class Robust:
 
     centre: Floats  # (rows,)
     spread: Floats  # (rows,)
-    value: Floats  # (rows, slots) about the centre and the rhythm, 0 where missing
-    weight: Floats  # (rows, slots) 0 where missing
+    value: Shorts  # (rows, slots) about the centre and the rhythm, 0 where missing
+    weight: Shorts  # (rows, slots) 0 where missing
     rhythm: Floats  # (rows,) what the reading's own slot of the day adds to the level
     seen: Ints  # (rows,) slots measured
 
@@ -65,43 +65,65 @@ def settle(past: Past, people: People, slots_a_day: int) -> Robust:
     daily rhythm widens it; it starts at the population's and becomes the patient's own.
     """
     there = past.there
-    shown = np.where(there, past.mean, np.nan)
-    seen = there.sum(axis=1)
+    shown = np.where(there, past.mean, np.float32(np.nan))
+    seen = np.count_nonzero(there, axis=1)
     centre = _median(shown, seen)
-    recently = there[:, -RECENT_SLOTS:].sum(axis=1)
+    recently = np.count_nonzero(there[:, -RECENT_SLOTS:], axis=1)
     lately = np.where(recently > 0, _median(shown[:, -RECENT_SLOTS:], recently), centre)
-    steps = np.abs(shown[:, slots_a_day:] - shown[:, :-slots_a_day])
-    pairs = (there[:, slots_a_day:] & there[:, :-slots_a_day]).sum(axis=1)
+    steps = shown[:, slots_a_day:] - shown[:, :-slots_a_day]
+    np.abs(steps, out=steps)
+    pairs = np.count_nonzero(there[:, slots_a_day:] & there[:, :-slots_a_day], axis=1)
     # The median |difference| of two normal values is 0.954 of their spread.
     own = np.where(pairs >= PAIRS_TO_KNOW, _median(steps, pairs) / 0.954, people.spread)
     trust = pairs * 0.5
     spread = np.sqrt((people.trust * people.spread**2 + trust * own**2) / (people.trust + trust))
     reach = GROSS * spread
     lowest, highest = np.minimum(centre, lately) - reach, np.maximum(centre, lately) + reach
-    value = np.clip(past.mean, lowest[:, None], highest[:, None]) - centre[:, None]
+    value = past.mean - _column(centre)
+    np.clip(value, _column(lowest - centre), _column(highest - centre), out=value)
     # Readings of one slot share the day's state: the second and third add less than the first.
-    share = np.reshape((people.within / people.spread) ** 2, (-1, 1))
-    weight = there / (1.0 - share + share / np.maximum(past.count, 1))
+    share = _column((people.within / people.spread) ** 2)
+    weight = there.astype(np.float32)
+    weight /= 1 - share + share / np.maximum(past.count, np.float32(1.0))
     value, rhythm = _without_rhythm(value, weight, people, slots_a_day)
-    return Robust(centre, spread, value * there, weight, rhythm, seen)
+    value *= there
+    return Robust(centre, spread, value, weight, rhythm, seen)
 
 
-def _without_rhythm(value: Floats, weight: Floats, people: People, slots_a_day: int) -> tuple[Floats, Floats]:
+def _column(rows: float | Floats) -> Shorts:
+    return np.reshape(np.asarray(rows, np.float32), (-1, 1))
+
+
+def _without_rhythm(value: Shorts, weight: Shorts, people: People, slots_a_day: int) -> tuple[Shorts, Floats]:
     """Take out what each slot of the day adds, shrunk to nothing while little is known; own slot last."""
-    by_day = (len(value), -1, slots_a_day)
-    known = weight.reshape(by_day).sum(axis=1)
-    mean = (weight * value).reshape(by_day).sum(axis=1) / np.maximum(known, 1e-9)
-    whole = np.maximum(known.sum(axis=1, keepdims=True), 1e-9)
-    level = (mean * known).sum(axis=1, keepdims=True) / whole
-    rhythm = (mean - level) * known / (known + np.reshape((people.spread / people.rhythm) ** 2, (-1, 1)))
-    return (value.reshape(by_day) - rhythm[:, None, :]).reshape(value.shape), rhythm[:, -1]
+    known, total = _by_turn(weight, slots_a_day), _by_turn(weight * value, slots_a_day)
+    level = total.sum(axis=1, keepdims=True) / np.maximum(known.sum(axis=1, keepdims=True), 1e-9)
+    rhythm = total / np.maximum(known, 1e-9) - level
+    rhythm *= known / (known + np.reshape((people.spread / people.rhythm) ** 2, (-1, 1)))
+    for slot in range(slots_a_day):
+        value[:, slot::slots_a_day] -= rhythm[:, slot : slot + 1].astype(np.float32)
+    return value, rhythm[:, -1]
 
 
-def _median(values: Floats, many: Ints) -> Floats:
+def _by_turn(slots: Shorts, slots_a_day: int) -> Floats:
+    """Sums over all days for each slot of the day."""
+    turns = [slots[:, slot::slots_a_day].sum(axis=1, dtype=np.float64) for slot in range(slots_a_day)]
+    return np.stack(turns, axis=1)
+
+
+def by_day(slots: Shorts, slots_a_day: int) -> Floats:
+    """Sums over the slots of each day (strided slices: reducing a short last axis is many times slower)."""
+    whole = slots[:, ::slots_a_day] + slots[:, 1::slots_a_day]
+    for slot in range(2, slots_a_day):
+        whole += slots[:, slot::slots_a_day]
+    return whole.astype(np.float64)
+
+
+def _median(values: Shorts, many: Ints) -> Floats:
     """The upper median of each row, NaNs left out; 0 for an empty row."""
     ranked = np.sort(values, axis=1)  # NaNs last
     middle = ranked[np.arange(len(values)), np.minimum(many // 2, values.shape[1] - 1)]
-    return np.where(many > 0, middle, 0.0)
+    return np.where(many > 0, middle.astype(np.float64), 0.0)
 
 
 @dataclass(frozen=True, slots=True)

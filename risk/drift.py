@@ -24,7 +24,7 @@ from typing import Any
 
 import numpy as np
 
-from risk.baseline import People, Robust
+from risk.baseline import People, Robust, by_day
 from risk.memory import Floats
 
 AGES = (1, 2, 3, 4, 5, 6, 7, 8, 10, 12, 14, 17, 20, 24, 28, 33, 38, 44, 50)
@@ -57,9 +57,9 @@ class DriftRefused(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Bank:
-    """The possible changes, as shapes over the window (oldest slot first)."""
+    """The possible changes, as shapes over the days of the window (oldest first, the last ends with the reading's slot)."""
 
-    shapes: Floats  # (slots, changes)
+    shapes: Floats  # (days, changes)
     squares: Floats
     ages: Floats  # days since it began
     now: Floats  # share of the change that has arrived
@@ -67,9 +67,9 @@ class Bank:
 
 
 @cache
-def bank(slots: int, slots_a_day: int) -> Bank:
-    """Every change of the bank that makes sense in a window of this many slots."""
-    back = (np.arange(slots)[::-1] + 0.5) / slots_a_day
+def bank(days: int) -> Bank:
+    """Every change of the bank, over a window of this many days."""
+    back = np.arange(days)[::-1] + 0.5
     changes = [(age, rise) for age in AGES for rise in RISES if not rise or age >= RAMP_AGE_LEAST]
     shapes = np.array(
         [np.clip((age - back) / rise, 0, 1) if rise else (back <= age) * 1.0 for age, rise in changes]
@@ -98,10 +98,12 @@ class Held:
 def hold(robust: Robust, anchor: Floats, trust: Floats, against: Bank) -> Held:
     """Least squares of level plus one change, for every change of the bank at once.
 
-    `anchor` is the level of days that left the window, about the same centre; `trust` its weight in slots.
+    A change moves all slots of a day alike, so the slots of a day are summed first. `anchor` is the level of days
+    that left the window, about the same centre; `trust` its weight in slots.
     """
-    weight = robust.weight
-    weighted = weight * robust.value
+    slots_a_day = robust.weight.shape[1] // len(against.shapes)
+    weight = by_day(robust.weight, slots_a_day)
+    weighted = by_day(robust.weight * robust.value, slots_a_day)
     precision = weight.sum(axis=1) + trust + 1e-6
     calm = (weighted.sum(axis=1) + trust * anchor) / precision
     inside = weight @ against.shapes
@@ -138,7 +140,7 @@ class Shift:
 
 def plain(robust: Robust, slots_a_day: int, people: People) -> Floats:
     """Distance of the last seven days' mean from the usual, in the population's spreads: added where it is strong."""
-    week = robust.weight[:, -7 * slots_a_day :]
+    week = robust.weight[:, -7 * slots_a_day :].astype(np.float64)
     mean = (week * robust.value[:, -7 * slots_a_day :]).sum(axis=1) / np.maximum(week.sum(axis=1), 1e-9)
     distance: Floats = people.plain * mean / people.spread
     return distance
@@ -154,7 +156,7 @@ def shift(
     alike: Floats,
 ) -> Shift:
     """Evidence for a rise and a fall, with the level before it and the likeliest size and beginning."""
-    against = bank(robust.value.shape[1], slots_a_day)
+    against = bank(robust.value.shape[1] // slots_a_day)
     held = hold(robust, anchor, trust, against)
     seen = features(held, robust, against, alike, people)
     distance = plain(robust, slots_a_day, people)
@@ -246,6 +248,7 @@ def understood(content: dict[str, Any]) -> Learnt:
 def described() -> dict[str, Any]:
     """The bank in words that can be stored beside what was learnt on it."""
     return {
+        "over": "days",
         "ages": list(AGES),
         "rises": list(RISES),
         "ramp_age_least": RAMP_AGE_LEAST,

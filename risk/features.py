@@ -25,13 +25,13 @@ def glucose_features(block: Block, shape: Shape, *, slot: Ints, reset: Ints, at:
     """Features of every row (rows, NAMES), from what was known up to its own reading."""
     age = np.arange(shape.slots)[::-1] / shape.slots_a_day
     fortnight, month = 0.5 ** (age / 14.0), 0.5 ** (age / 30.0)
-    many = past.count
+    many = past.count.astype(np.float64)
     low, very_low, low_risk = (tally(block, shape, name, slot, reset) for name in shape.tallies)
     by_day = (len(at), -1, shape.slots_a_day)
     measured, lows = past.there.reshape(by_day).any(axis=2), (low > 0).reshape(by_day).any(axis=2)
     fading = fortnight[shape.slots_a_day - 1 :: shape.slots_a_day]
     known = many @ fortnight
-    middle = np.where(past.there, past.mean - MIDDLE, 0.0)
+    middle = np.where(past.there, past.mean.astype(np.float64) - MIDDLE, 0.0)
     mean = (middle * many) @ fortnight / (known + 1.0)
     swing = ((middle - mean[:, None]) ** 2 * past.there) @ fortnight / (past.there @ fortnight + 1.0)
     days = np.clip((past.there * (age + 1)).max(axis=1), 1.0, 14.0)

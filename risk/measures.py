@@ -168,7 +168,7 @@ def measure(block: Block, batch: Batch) -> Measures:
     found = drift.shift(
         robust, anchor, trust, shape.slots_a_day, people, reading, reading.alike[shape.kind.value]
     )
-    days = past.there.reshape(rows * many, -1, shape.slots_a_day).any(axis=2).sum(axis=1)
+    days = np.count_nonzero(baseline.by_day(past.count, shape.slots_a_day), axis=1)
     usual = baseline.usual(found.level + robust.centre, found.precision, robust.spread, days, people)
     level, now = usual.level + robust.rhythm, usual.level + found.change
     low, high = level - 2 * usual.spread, level + 2 * usual.spread
@@ -216,7 +216,7 @@ def _week(past: Past, shape: Shape) -> Floats:
     """The mean of the last seven days' slots, NaN with too few of them."""
     there = past.there[:, -7 * shape.slots_a_day :]
     many = there.sum(axis=1)
-    mean = past.mean[:, -7 * shape.slots_a_day :].sum(axis=1) / np.maximum(many, 1)
+    mean = past.mean[:, -7 * shape.slots_a_day :].sum(axis=1, dtype=np.float64) / np.maximum(many, 1)
     return np.where(many >= WEEK_LEAST, mean, np.nan)
 
 

@@ -161,7 +161,7 @@ def every_change(
 def walk(streams: Sequence[Stream]) -> list[Floats]:
     """What the bank sees at every reading of every stream, by the memory that runs live: features, then plain distance."""
     shape = streams[0].shape
-    people, against = PEOPLE[shape.quantities[0]], drift.bank(shape.slots, shape.slots_a_day)
+    people, against = PEOPLE[shape.quantities[0]], drift.bank(shape.slots // shape.slots_a_day)
     block = np.zeros(len(streams), DTYPES[shape.kind])
     block["layout"] = LAYOUT
     seen: list[list[Floats]] = [[] for _ in streams]

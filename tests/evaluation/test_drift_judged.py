@@ -121,7 +121,7 @@ def test_drift_of_systolic_pressure(cohort, report):
     told = drift_scores(through_the_scorer([*null, *test, *cases, *chance]))
     a, b, c = len(null), len(null) + len(test), len(null) + len(test) + len(cases)
     own = [week_minus_own(stream) for stream in [*null, *test, *cases]]
-    against = drift.bank(PRESSURE.slots, PRESSURE.slots_a_day)
+    against = drift.bank(PRESSURE.slots // PRESSURE.slots_a_day)
     steps = [
         place
         for place, share in enumerate(against.now)
