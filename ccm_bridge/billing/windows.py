@@ -128,9 +128,8 @@ def propose_setup(scene: Scene, periods: Sequence[Period]) -> Proposal | None:
     if rpm.setup_on is None or rpm.setup_billed or not periods:
         return None
     first = min(periods, key=lambda each: each.start)
-    holds_setup = first.start <= rpm.setup_on <= first.end or month_of(rpm.setup_on) == scene.month
-    after = rpm.setup_billed is False and rpm.setup_on <= first.start
-    if not (holds_setup or after):
+    set_up_here = rpm.setup_on >= first.start or month_of(rpm.setup_on) == scene.month
+    if not set_up_here and rpm.setup_billed is not False:
         return None
     sure, possible = (
         Reading(

@@ -344,6 +344,8 @@ def test_no_supply_is_dated_after_a_death():
     assert dict(decision.codes) == {}
     assert dict(decision.held) == {"99454": 1}
     assert any(step.rule == "6.1" and Reason.AFTER_DEATH in step.reasons for step in decision.trace)
+    between = supplied(window(20), window(20, "2026-10-28"), died_at="2026-11-24T20:00:00-05:00")
+    assert dict(between.codes) == {}
     after = supplied(window(20), died_at="2026-11-24T00:00:00-05:00")
     assert dict(after.codes) == {"99454": 1}
 
