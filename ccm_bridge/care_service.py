@@ -3,9 +3,10 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import date, datetime
-from uuid import UUID, uuid4
+from uuid import UUID, uuid4, uuid5
+from zoneinfo import ZoneInfo
 
-from ccm_bridge import month_store
+from ccm_bridge import careplan, month_store, store, tasks
 from ccm_bridge.care_form import PRACTITIONERS_ALONE, Candidates
 from ccm_bridge.careplan import Content, Plan
 from ccm_bridge.enrolment import PRACTITIONERS, Consent, Enrolment, Program, candidate, consent_of
@@ -228,3 +229,28 @@ async def take_in(
         unknown=tuple(mrn for mrn in said.by_mrn if mrn not in patients),
         wrong=tuple(said.wrong),
     )
+
+
+async def make_months_work(conn: Connection, who: Who, *, month: date, now: datetime) -> int | Refused:
+    """Tasks that the plans of everybody enrolled ask for this month; made once, however often it is asked for."""
+    if refused := _allowed(who, DRAFTING, "The month's work"):
+        return refused
+    known = await month_store.enrolments(conn)
+    enrolled = [patient for patient, one in known.items() if one.state == "enrolled"]
+    made = 0
+    for patient, plan in (await month_store.plans(conn, enrolled, before=now)).items():
+        for ask in careplan.asks(plan, month=month):
+            due = datetime(ask.due.year, ask.due.month, ask.due.day, 17, tzinfo=ZoneInfo(who.zone))
+            made += await store.add_task(
+                conn,
+                uuid5(patient, f"{month:%Y-%m} {ask.key}"),
+                patient_id=patient,
+                kind="monthly",
+                title=ask.title,
+                reason=ask.reason,
+                severity="watch",
+                items=tasks.checklist(""),
+                due_at=due,
+                by=by(who, now),
+            )
+    return made

@@ -1,7 +1,7 @@
 """The comprehensive care plan: its elements, what a version lacks, and what changed between two. Pure."""
 
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from uuid import UUID
 
 import msgspec
@@ -81,6 +81,66 @@ def lacks(content: Content) -> tuple[str, ...]:
     empty = [words for name, words in ELEMENTS.items() if not getattr(content, name)]
     empty += [f"a measurable goal for {problem.name}" for problem in content.problems if not problem.goal]
     return tuple(empty)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ask:
+    """Work that the plan itself asks for in a month. `key` names it within patient and month: asked twice, made once."""
+
+    key: str
+    title: str
+    reason: str
+    due: date
+
+
+RECONCILE_AFTER = timedelta(days=90)
+MONTHLY = ("month", "week", "day")
+"""Words in a step's "when" that mean: every month."""
+
+
+def asks(plan: Plan, *, month: date, by_whom: str = "the patient") -> tuple[Ask, ...]:
+    """What the signed plan asks of the care team in a month: its recurring steps, medicines, its own review.
+
+    Only what the plan says: nobody is called because minutes are missing. Steps that the patient does are not ours.
+
+    >>> step = Step(what="check-in call", who="Ana", when="every month")
+    >>> content = Content(problems=(), interventions=(step,), reconciled_on=date(2026, 10, 20))
+    >>> plan = Plan(plan_id=UUID(int=1), patient_id=UUID(int=2), version=1, content=content, review_on=date(2027, 1, 1),
+    ...     drafted_by_name="Ana", drafted_at=datetime(2026, 10, 1), signed_at=datetime(2026, 10, 2))
+    >>> [ask.title for ask in asks(plan, month=date(2026, 11, 1))]
+    ['Check-in call']
+    """
+    if plan.signed_at is None:
+        return ()
+    last = (month + timedelta(days=31)).replace(day=1) - timedelta(days=1)
+    middle = month + timedelta(days=14)
+    found = [
+        Ask(
+            key=f"step {place}",
+            title=step.what[:1].upper() + step.what[1:],
+            reason=f"The care plan asks for it {step.when}: {step.who}.",
+            due=middle,
+        )
+        for place, step in enumerate(plan.content.interventions)
+        if any(word in step.when.lower() for word in MONTHLY)
+        and step.who.lower() not in ("patient", by_whom.lower())
+    ]
+    reconciled = plan.content.reconciled_on
+    if plan.content.medicines and (reconciled is None or last - reconciled > RECONCILE_AFTER):
+        since = f"last reconciled {reconciled:%d %b %Y}" if reconciled else "never reconciled"
+        found.append(
+            Ask(key="medicines", title="Reconcile medicines", reason=f"Medicines {since}.", due=last)
+        )
+    if plan.review_on <= last:
+        found.append(
+            Ask(
+                key="review",
+                title="Review the care plan",
+                reason=f"Due {plan.review_on:%d %b %Y}.",
+                due=plan.review_on,
+            )
+        )
+    return tuple(found)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

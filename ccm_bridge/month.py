@@ -22,9 +22,6 @@ WINDOW = timedelta(days=30)
 FEW, MANY = 2, 16
 """Days with readings in a 30-day window at which a supply code begins: CY2026 has both, earlier years only the second."""
 
-TICKS = (10, 20, 40, 60)
-"""Minutes at which a code begins or steps up, across the programmes."""
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DeviceDay:

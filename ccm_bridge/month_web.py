@@ -311,6 +311,14 @@ def router(  # noqa: C901, PLR0915 - a table of routes
                 return _file(bundle, "application/fhir+json", f"month-{name}.fhir.json")
         return gone(request, "A packet is given as pdf, json or fhir.")
 
+    @routes.get("/month/{text}/patient/{patient_id}/letter")
+    async def letter(request: Request, text: str, patient_id: UUID) -> Response:
+        """The month in plain words, in large type, for the patient and whoever helps them."""
+        said = await _evidence(request, text, patient_id)
+        if isinstance(said, Response):
+            return said
+        return desk.page(request, "ccm_bridge/letter.html", patient_id=patient_id, **_letter(said))
+
     async def _next(desk: Desk, request: Request, conn: Connection, month: date, step: str) -> UUID | None:
         who = desk.who(request)
         everyone = await month_service.rows(conn, zone=who.zone, month=month, now=desk.now(), days=days)
@@ -319,6 +327,42 @@ def router(  # noqa: C901, PLR0915 - a table of routes
         return min(waiting, key=lambda patient: names[patient].name, default=None)
 
     return routes
+
+
+def _letter(said: Evidence) -> dict[str, Any]:
+    """What the letter tells: how often and what was measured, what was talked about and came of it, what is next."""
+    zone = ZoneInfo(said.zone)
+    pressures = [one for one in said.readings if one.systolic is not None and one.diastolic is not None]
+    glucose = [one.glucose for one in said.readings if one.glucose is not None]
+    start, end = first_instant(said.month, zone), first_instant(next_month(said.month), zone)
+    here = [one for one in pressures if start <= one.effective_at < end]
+    voided = {row["entry_id"] for row in said.voids}
+    return {
+        "said": said,
+        "first_name": said.patient_name.split()[0] if said.patient_name else "",
+        "measured_days": len(
+            {
+                one.effective_at.astimezone(zone).date()
+                for one in said.readings
+                if start <= one.effective_at < end
+            }
+        ),
+        "average": (
+            round(sum(one.systolic or 0 for one in here) / len(here)),
+            round(sum(one.diastolic or 0 for one in here) / len(here)),
+            len(here),
+        )
+        if here
+        else None,
+        "glucose": (round(min(glucose)), round(max(glucose))) if glucose else None,
+        "talks": [
+            row
+            for row in said.entries
+            if row["contact"] in ("phone", "video", "in_person") and row["entry_id"] not in voided
+        ],
+        "steps": [row for row in said.entries if row["outcome"] and row["entry_id"] not in voided],
+        "month": said.month,
+    }
 
 
 def _pdf(plain: dict[str, Any]) -> bytes:

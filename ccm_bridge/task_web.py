@@ -9,7 +9,7 @@ from fastapi import APIRouter, Request
 from fastapi.responses import RedirectResponse, Response
 
 from alerts.events import Severity
-from ccm_bridge import month_store, service, store, tasks, time_store, time_web
+from ccm_bridge import care_service, month_store, service, store, tasks, time_store, time_web
 from ccm_bridge.desk_web import Desk, form_of, refusal, tags, today, uuid_of
 from ccm_bridge.ledger import month_of, whole_minutes
 from ccm_bridge.month import minutes_of
@@ -19,7 +19,7 @@ from ccm_bridge.store import Connection, Work
 SHOWS = {"open": "Open", "mine": "Mine", "escalated": "Waiting for the practitioner", "done": "Finished"}
 
 
-def router(desk: Desk) -> APIRouter:  # noqa: C901 - a table of routes, each a few lines
+def router(desk: Desk) -> APIRouter:  # noqa: C901, PLR0915 - a table of routes, each a few lines
     """`/tasks` and everything below it."""
     routes = APIRouter()
 
@@ -86,6 +86,17 @@ def router(desk: Desk) -> APIRouter:  # noqa: C901 - a table of routes, each a f
         if isinstance(made, Refused):
             return refusal(desk, request, made, back="/tasks")
         return RedirectResponse(f"/tasks/{task_id}", status_code=303)
+
+    @routes.post("/tasks/monthly")
+    async def monthly(request: Request) -> Response:
+        """What the care plans ask for this month."""
+        who, now = desk.who(request), desk.now()
+        async with desk.transaction(request) as conn:
+            month = month_of(now, ZoneInfo(who.zone))
+            made = await care_service.make_months_work(conn, who, month=month, now=now)
+        if isinstance(made, Refused):
+            return refusal(desk, request, made, back="/tasks")
+        return RedirectResponse("/tasks", status_code=303)
 
     @routes.get("/tasks/episode/{episode_id}")
     async def of_episode(request: Request, episode_id: UUID) -> Response:

@@ -610,6 +610,8 @@ async def test_for_another_practice_nothing_of_ours_exists(clinic):
             ("GET", f"/month/2026-11/patient/{people.maria}/packet.{form}", {}, 404)
             for form in ("pdf", "json", "fhir")
         ],
+        ("GET", f"/month/2026-11/patient/{people.maria}/letter", {}, 404),
+        ("POST", "/tasks/monthly", {}, 303),
         ("GET", "/care", {}, 200),
         ("POST", "/care/import", {"csv": "mrn,icd10,name\nMRN-maria,I10,x"}, 200),
         ("GET", f"/care/{people.maria}", {}, 404),
@@ -648,6 +650,57 @@ async def test_for_another_practice_nothing_of_ours_exists(clinic):
 
 def _matches(route, path):
     return re.fullmatch(re.sub(r"\{[^}]+\}", "[^/]+", route), path) is not None
+
+
+async def test_the_letter_tells_the_month_in_plain_words(clinic):
+    people = clinic.people
+    async with clinic.browser(people.ana) as ana:
+        await ana.post("/entries", data=entry(people))
+        page = (await ana.get(f"/month/2026-11/patient/{people.maria}/letter")).text
+    for words in (
+        "Dear Maria",
+        "172 over 96",
+        "03 November: Ana Ruiz",
+        "Delivered",
+        "below 135/85",
+        "call 911",
+    ):
+        assert words in page, words
+    assert "99490" not in page
+
+
+async def test_what_the_plans_ask_for_is_made_once(clinic):
+    people = clinic.people
+    async with clinic.browser(people.ana) as ana, clinic.browser(people.hugo) as hugo:
+        plan = {
+            "version": "1",
+            "problem_0": "Hypertension",
+            "problem_icd10_0": "I10",
+            "outcome_0": "controlled",
+            "goal_0": "below 135/85",
+            "medicine_0": "Lisinopril",
+            "dose_0": "20 mg",
+            "step_0": "check-in call",
+            "step_who_0": "Ana",
+            "step_when_0": "every month",
+            "step_1": "measure",
+            "step_who_1": "patient",
+            "step_when_1": "every day",
+            "review_on": "2026-11-25",
+        }
+        assert (await ana.post(f"/care/{people.maria}/plan", data=plan)).status_code == 303
+        async with clinic.browser(people.dora) as dora:
+            signing = re.search(
+                r"/plan/([0-9a-f-]{36})/sign", (await dora.get(f"/care/{people.maria}")).text
+            ).group(1)
+            await dora.post(f"/care/{people.maria}/plan/{signing}/sign")
+        clinic.clock.now = NOW + timedelta(minutes=1)
+        assert (await hugo.post("/tasks/monthly")).status_code == 403
+        for _ in range(2):
+            assert (await ana.post("/tasks/monthly")).status_code == 303
+    async with people.desk(people.ana) as conn:
+        titles = sorted(one.title for one in await store.worklist(conn) if one.kind == "monthly")
+    assert titles == ["Check-in call", "Reconcile medicines", "Review the care plan"]
 
 
 async def test_the_report_adds_up_what_the_month_supports(clinic):

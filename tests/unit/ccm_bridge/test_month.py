@@ -32,6 +32,7 @@ from ccm_bridge.month import (
     Standing,
     Window,
     because,
+    dropped,
     facts,
     fingerprint,
     minutes_of,
@@ -310,6 +311,14 @@ def test_only_windows_that_touch_the_month_are_told():
     # Anchored on 2 October: windows end on 31 October, 30 November, 30 December.
     (window,) = facts(monitored(date(2026, 10, 2), date(2026, 11, 10)), as_of=CLOSED).device_windows
     assert (window.start, window.end, window.days_with_data) == (date(2026, 11, 1), date(2026, 11, 30), 1)
+    # Anchored on 3 October the first window still ends in November, on the 1st; one that begins on 1 December is next month's.
+    told = facts(monitored(date(2026, 10, 3)), as_of=CLOSED).device_windows
+    assert [(w.start, w.end) for w in told] == [
+        (date(2026, 10, 3), date(2026, 11, 1)),
+        (date(2026, 11, 2), date(2026, 12, 1)),
+    ]
+    told = facts(monitored(date(2026, 10, 2), date(2026, 12, 1)), as_of=CLOSED).device_windows
+    assert [w.start for w in told] == [date(2026, 11, 1)]
     # A day earlier, the second window still holds the month's last day but one, and a third begins on the last.
     told = facts(monitored(date(2026, 10, 1)), as_of=CLOSED).device_windows
     assert [(w.start, w.end) for w in told] == [
@@ -335,6 +344,11 @@ def test_minutes_add_up_per_programme():
         "CCM": 900,
         "RPM": 300,
     }
+
+
+def test_what_an_amendment_takes_away_is_named_and_what_it_adds_is_not():
+    assert dropped({"99490": 1, "99439": 2}, {"99490": 1, "99457": 1}) == {"99439": 2}
+    assert dropped({"99490": 1}, {"99490": 2}) == {}
 
 
 def test_an_overpayment_is_reported_within_sixty_days():
