@@ -156,17 +156,7 @@ class Intake:
         messages = self._read(batch, now)
         tally = Tally()
         if messages:
-            known = await self._patiently(lambda: self._registry.look_up(asks(messages, now)))
-            if spans := pasts(messages, known, self._recent, now):
-                past = await self._patiently(lambda: self._registry.past(spans))
-                for span in spans:
-                    self._recent.learn(span.device_id, span.since, past.get(span.device_id, ()))
-            found = sort(messages, known, self._recent, now, _report)
-            await self._stream.append(self._records(found))
-            for device_id, seen in found.seen:
-                self._recent.accept(device_id, seen)
-            for gateway_id, said in found.news:
-                self._roll.news(gateway_id, said)
+            found = await self.settle(messages, now)
             for gateway_id, answer in found.answers.items():
                 for piece in wire.pieces(answer):
                     line.tell(wire.answers(gateway_id), self._encoder.encode(piece))
@@ -175,6 +165,21 @@ class Intake:
         tally.received = len(batch.messages)
         tally.ack_seconds = (self._clock() - now).total_seconds()
         self._meter.batch(tally)
+
+    async def settle(self, messages: Sequence[Message], now: datetime) -> Sorted:
+        """Steps 2 to 4: when this returns, Kafka has whatever became of every message; the answers may be told."""
+        known = await self._patiently(lambda: self._registry.look_up(asks(messages, now)))
+        if spans := pasts(messages, known, self._recent, now):
+            past = await self._patiently(lambda: self._registry.past(spans))
+            for span in spans:
+                self._recent.learn(span.device_id, span.since, past.get(span.device_id, ()))
+        found = sort(messages, known, self._recent, now, _report)
+        await self._stream.append(self._records(found))
+        for device_id, seen in found.seen:
+            self._recent.accept(device_id, seen)
+        for gateway_id, said in found.news:
+            self._roll.news(gateway_id, said)
+        return found
 
     async def resync(self, line: Line) -> None:
         """The broker knows nothing of us: whatever it had for us is gone, so ask every gateway for what is unanswered."""
