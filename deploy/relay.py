@@ -15,6 +15,7 @@ from deploy import failpoints
 from deploy.bus import producer
 from deploy.database import OUTAGES
 from deploy.settings import Secret
+from ingest.stream import Record, send
 
 log = structlog.get_logger()
 
@@ -92,8 +93,7 @@ class Relay:
             ).fetchall()
             if not rows:
                 return 0
-            sent = [await out.send(topic, value=payload, key=key.encode()) for _, topic, key, payload in rows]
-            await asyncio.gather(*sent)
+            await send(out, [Record(topic, key.encode(), payload) for _, topic, key, payload in rows])
             failpoints.hit("relay.after_send")
             # by number, not "up to": a smaller number may be committed by a slower transaction later
             await conn.execute("DELETE FROM pump.outbox WHERE seq = ANY(%s)", ([row[0] for row in rows],))

@@ -3,7 +3,7 @@
 For each batch of messages from one line:
 
 1. Decode each message. Bytes that mean nothing become a refusal, never an exception.
-2. Ask the registry once whose devices these are, and the archive what it already has of them.
+2. Ask the registry once whose devices these are (2a), and the archive what it already has of them (2b).
 3. Sort: each message becomes a reading, a refusal with its reason, or news about a device.
 4. Append readings and refusals to Kafka and wait until every in-sync replica has all of them. However long
 it takes.
@@ -20,7 +20,7 @@ import random
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from datetime import datetime
-from typing import Protocol, TypeVar
+from typing import NamedTuple, Protocol, TypeVar
 
 import msgspec
 import structlog
@@ -130,6 +130,18 @@ async def _until(stopping: asyncio.Event, line: Line, serving: Awaitable[None]) 
         log.warning("ingest.left_unfinished")  # never acknowledged, so it comes again
 
 
+class Prepared(NamedTuple):
+    """A batch that was heard at `now`, decoded, and whose devices were looked up."""
+
+    batch: Batch
+    now: datetime
+    messages: list[Message]
+    known: Known
+
+
+NOBODY = Known({}, {})
+
+
 class Intake:
     """Takes batches through the six steps; remembers what devices said lately."""
 
@@ -141,22 +153,46 @@ class Intake:
         self._encoder = msgspec.json.Encoder()
 
     async def serve(self, line: Line) -> None:
-        """Take batches until the line drops, and write presence down beside them."""
-        noting = asyncio.create_task(self._note_now_and_then(), name="ingest.note")
+        """Take batches until the line drops, and write presence down beside them.
+
+        While Kafka flushes one batch the next is heard, decoded and looked up; it is sorted only after the first is
+        accepted, so that what one batch holds is known to the next, and answers leave in the order heard.
+        """
+        noting = asyncio.create_task(self.note_now_and_then(), name="ingest.note")
+        next_one = asyncio.create_task(self._prepared(line), name="ingest.prepare")
         try:
             while True:
-                await self.handle(line, await line.take(BATCH))
+                prepared = await next_one
+                next_one = asyncio.create_task(self._prepared(line), name="ingest.prepare")
+                await self._finish(line, prepared)
         finally:
-            noting.cancel()
-            await asyncio.gather(noting, return_exceptions=True)
+            for beside in (noting, next_one):
+                beside.cancel()
+            await asyncio.gather(noting, next_one, return_exceptions=True)
 
-    async def handle(self, line: Line, batch: Batch) -> None:
-        """The six steps for one batch; nothing but the end of the process keeps it from finishing."""
+    async def _prepared(self, line: Line) -> Prepared:
+        """Steps 1 and 2a: what needs to know nothing of the batch before."""
+        batch = await line.take(BATCH)
         now = self._clock()
         messages = self._read(batch, now)
+        known = await self._patiently(lambda: self._registry.look_up(asks(messages, now))) if messages else NOBODY
+        return Prepared(batch, now, messages, known)
+
+    async def _finish(self, line: Line, prepared: Prepared) -> None:
+        """Steps 2b to 6 for one batch; nothing but the end of the process or the line keeps it from finishing."""
+        batch, now, messages, known = prepared
         tally = Tally()
         if messages:
-            found = await self.settle(messages, now)
+            if spans := pasts(messages, known, self._recent, now):
+                past = await self._patiently(lambda: self._registry.past(spans))
+                for span in spans:
+                    self._recent.learn(span.device_id, span.since, past.get(span.device_id, ()))
+            found = sort(messages, known, self._recent, now, _report)
+            await self._stream.append(self._records(found))
+            for device_id, seen in found.seen:
+                self._recent.accept(device_id, seen)
+            for gateway_id, said in found.news:
+                self._roll.news(gateway_id, said)
             for gateway_id, answer in found.answers.items():
                 for piece in wire.pieces(answer):
                     line.tell(wire.answers(gateway_id), self._encoder.encode(piece))
@@ -166,20 +202,9 @@ class Intake:
         tally.ack_seconds = (self._clock() - now).total_seconds()
         self._meter.batch(tally)
 
-    async def settle(self, messages: Sequence[Message], now: datetime) -> Sorted:
-        """Steps 2 to 4: when this returns, Kafka has whatever became of every message; the answers may be told."""
-        known = await self._patiently(lambda: self._registry.look_up(asks(messages, now)))
-        if spans := pasts(messages, known, self._recent, now):
-            past = await self._patiently(lambda: self._registry.past(spans))
-            for span in spans:
-                self._recent.learn(span.device_id, span.since, past.get(span.device_id, ()))
-        found = sort(messages, known, self._recent, now, _report)
-        await self._stream.append(self._records(found))
-        for device_id, seen in found.seen:
-            self._recent.accept(device_id, seen)
-        for gateway_id, said in found.news:
-            self._roll.news(gateway_id, said)
-        return found
+    def heard(self, gateway_id: str, now: datetime) -> None:
+        """A sender without heartbeats, a vendor's cloud, is there whenever it speaks."""
+        self._roll.status(gateway_id, b'{"online":true}', now)
 
     async def resync(self, line: Line) -> None:
         """The broker knows nothing of us: whatever it had for us is gone, so ask every gateway for what is unanswered."""
@@ -215,7 +240,7 @@ class Intake:
             ),
         ]
 
-    async def _note_now_and_then(self) -> None:
+    async def note_now_and_then(self) -> None:
         """Presence is news, not evidence: losing some costs a few seconds of knowing, so it never holds up a reading."""
         while True:
             await _pause(None, NOTE_EVERY_S)

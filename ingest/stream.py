@@ -67,7 +67,7 @@ class Stream:
             try:
                 if self._producer is None:
                     self._producer = await self._open.enter_async_context(self._make())
-                await asyncio.gather(*[one async for one in _sent(self._producer, records)])
+                await send(self._producer, records)
             except (KafkaError, OSError) as error:
                 log.warning("ingest.kafka_away", error=type(error).__name__, records=len(records))
                 self._discard()
@@ -89,7 +89,12 @@ class Stream:
         await asyncio.wait(self._closing, timeout=within_s)
 
 
-async def _sent(out: Producer, records: Sequence[Record]) -> AsyncIterator[Awaitable[Any]]:
+async def send(out: Producer, records: Sequence[Record]) -> None:
+    """Return when Kafka has every record; the order within a partition is theirs."""
+    await asyncio.gather(*[one async for one in _batches(out, records)])
+
+
+async def _batches(out: Producer, records: Sequence[Record]) -> AsyncIterator[Awaitable[Any]]:
     """Whole batches, one or more for each partition: a tenth of the cost of record by record."""
     groups: defaultdict[tuple[str, int], list[Record]] = defaultdict(list)
     partitions = {
