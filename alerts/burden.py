@@ -27,7 +27,8 @@ class Call(msgspec.Struct, frozen=True, kw_only=True):
     queue: Queue
     severity: Severity
     rule: str
-    at: datetime
+    at: datetime  # when it came into the queue, on the queue's own clock
+    due_at: datetime | None = None  # as promised then; None for calls older than that record
     again: bool  # back within 72 hours of closing
     came_at: datetime | None  # the first thing a person did about it
     settled_at: datetime | None
@@ -62,6 +63,7 @@ class Burden(msgspec.Struct, frozen=True, kw_only=True):
     per_month: float | None  # clinical calls per patient-month
     seen_per_month: float | None  # of these, calls that a person handled
     again: int
+    overdue: int  # of every queue, at the end of the period: somebody should have come and nobody has
     by_severity: tuple[Share, ...]
     by_rule: tuple[Share, ...]
     by_queue: tuple[Share, ...]
@@ -78,7 +80,14 @@ def quantile(sorted_values: Sequence[float], share: float) -> float:
 
 
 def weigh(
-    calls: Sequence[Call], *, patients: int, readings: int, since: datetime, until: datetime, policy: Policy
+    calls: Sequence[Call],
+    *,
+    patients: int,
+    readings: int,
+    since: datetime,
+    until: datetime,
+    policy: Policy,
+    overdue: int = 0,
 ) -> Burden:
     """Put the numbers together. No patients, no rate: None, never zero."""
     months = patients * ((until - since) / MONTH)
@@ -93,6 +102,7 @@ def weigh(
         per_month=len(clinical) / months if months else None,
         seen_per_month=came / months if months else None,
         again=sum(call.again for call in clinical),
+        overdue=overdue,
         by_severity=tuple(
             _share(s, (c for c in clinical if c.severity is s), policy) for s in reversed(Severity)
         ),
@@ -117,7 +127,8 @@ def _share(name: str, calls: Iterable[Call], policy: Policy) -> Share:
         calls=len(found),
         came=sum(call.came_at is not None for call in found),
         in_time=sum(
-            call.came_at is not None and call.came_at <= policy.due(call.at, call.severity) for call in found
+            call.came_at is not None and call.came_at <= (call.due_at or policy.due(call.at, call.severity))
+            for call in found
         ),
         to_come=_spread((call.came_at - call.at) for call in found if call.came_at is not None),
         to_settle=_spread((call.settled_at - call.at) for call in found if call.settled_at is not None),
@@ -140,6 +151,17 @@ HEADER: Final = ("group", "name", "calls", "came", "in_time", "minutes_to_come_m
 def table(burden: Burden) -> list[tuple[str, ...]]:
     """The same as lines for a spreadsheet; nothing in it is about one person."""
     lines: list[tuple[str, ...]] = [HEADER]
+    rates = (
+        ("calls per patient-month", burden.per_month),
+        ("handled by a person per patient-month", burden.seen_per_month),
+        ("back within 72 h", burden.again),
+        ("overdue now", burden.overdue),
+        ("patient-months", burden.patient_months),
+    )
+    lines += [
+        ("practice", name, "" if value is None else f"{value:.2f}".removesuffix(".00"), *[""] * 8)
+        for name, value in rates
+    ]
     for group, shares in (
         ("severity", burden.by_severity),
         ("rule", burden.by_rule),

@@ -170,7 +170,16 @@ class Pages:
         async with desk.transaction(request) as conn:
             calls = await report_store.calls(conn, since=since, until=now)
             patients, readings = await report_store.watched(conn, since=since, until=now)
-        return weigh(calls, patients=patients, readings=readings, since=since, until=now, policy=self._policy)
+            overdue = await report_store.overdue(conn, now=now)
+        return weigh(
+            calls,
+            patients=patients,
+            readings=readings,
+            since=since,
+            until=now,
+            policy=self._policy,
+            overdue=overdue,
+        )
 
     async def handover(self, request: Request, hours: int) -> HTMLResponse:
         """What this shift leaves to the next."""

@@ -47,7 +47,7 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
     Counted from receipt, not from now: what we missed while we were away ourselves still pages.
     """
     notes_until: timedelta = timedelta(hours=24)
-    """Later than this it opens nothing: it joins the evidence and the trend."""
+    """Later than this a mild one opens nothing, it joins the evidence; a high or critical one is never dropped."""
     reopen_within: timedelta = timedelta(hours=72)
     """A concern that returns this soon after closing is the same episode (LINK-HF merged within 72 h)."""
     ease_after: int = 2

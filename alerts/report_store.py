@@ -14,7 +14,8 @@ async def calls(conn: AsyncConnection, *, since: datetime, until: datetime) -> l
     """Every time an episode asked for somebody, with the first thing a person did about it."""
     rows = await conn.execute(
         """SELECT json_build_object(
-                  'queue', e.queue, 'severity', t.severity, 'at', t.at, 'again', t.why = 'again',
+                  'queue', e.queue, 'severity', t.severity, 'at', coalesce(t.since, t.at), 'due_at', t.due_at,
+                  'again', t.why = 'again',
                   'rule', coalesce(v.rule, e.rule), 'came_at', came.at, 'settled_at', settled.at,
                   'disposition', settled.disposition)::text
              FROM alerts.transition t
@@ -53,6 +54,17 @@ async def watched(conn: AsyncConnection, *, since: datetime, until: datetime) ->
         )
     ).fetchone()
     return (row[0], row[1]) if row else (0, 0)
+
+
+async def overdue(conn: AsyncConnection, *, now: datetime) -> int:
+    """How many episodes wait although somebody should have come: one question to the index of due times."""
+    row = await (
+        await conn.execute(
+            "SELECT count(*) FROM alerts.episode WHERE state IN ('waiting', 'escalated') AND due_at <= %s",
+            (now,),
+        )
+    ).fetchone()
+    return row[0] if row else 0
 
 
 class Done(msgspec.Struct, frozen=True, kw_only=True):

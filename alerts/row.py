@@ -1,7 +1,7 @@
 """One row of the queue in words: value, own band, quality, what to do next. Pure; templates only lay it out."""
 
 from collections.abc import Sequence
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from typing import Final, NamedTuple
 from uuid import UUID
 
@@ -12,7 +12,7 @@ from alerts.concerns import about
 from alerts.dispositions import DISPOSITIONS
 from alerts.episode import RANK, Episode, State
 from alerts.sketch import UNITS, Sketch, spoken
-from alerts.triage import lateness
+from alerts.triage import PLAYED, lateness
 from alerts.worklist import Place, age, time_left
 from risk.events import Band
 
@@ -98,7 +98,7 @@ FLAGS: Final = {
 
 def quality(reading: Reading) -> list[str]:
     """What to know before trusting the number; empty when there is nothing."""
-    said = [FLAGS.get(flag, flag.replace("_", " ")) for flag in reading.flags]
+    said = [FLAGS.get(flag, flag.replace("_", " ")) for flag in reading.flags if flag != PLAYED]
     late = lateness(reading.effective_at, reading.received_at)
     if late:
         said.insert(0, late)
@@ -107,6 +107,22 @@ def quality(reading: Reading) -> list[str]:
     if reading.time_confidence == "suspect":
         said.append("time doubtful")
     return said
+
+
+STALE_AFTER: Final = timedelta(days=1)
+"""A number measured longer ago than this says little about today, and the row marks it."""
+
+
+def old(measured_at: datetime, now: datetime) -> str:
+    """How long ago it was measured, once that matters; empty for what is fresh.
+
+    >>> from datetime import UTC
+    >>> noon = datetime(2026, 1, 5, 12, tzinfo=UTC)
+    >>> old(noon - timedelta(days=3, hours=2), noon), old(noon - timedelta(hours=5), noon)
+    ('measured 3 d ago', '')
+    """
+    passed = now - measured_at
+    return f"measured {age(measured_at, now)} ago" if passed >= STALE_AFTER else ""
 
 
 class Row(msgspec.Struct, frozen=True, kw_only=True):
@@ -129,6 +145,7 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
     usual: str
     against: Against | None
     quality: tuple[str, ...]
+    old: str  # "measured 3 d ago", empty while the number is fresh
     latest_value: str
     stands: str  # who has it, or what it waits for
     next_step: str
@@ -211,6 +228,7 @@ def a_row(place: Place, known: Known, *, role: str, until: str, now: datetime) -
         usual=usual_text(told, quantity) if told and quantity else "",
         against=against_usual(told, quantity) if told else None,
         quality=tuple(quality(told)) if told else (),
+        old=old(shown.told_effective_at, now) if told else "",
         latest_value=value_text(newer, quantity) if newer else "",
         stands=stands(shown, mine=place.mine, until=until),
         next_step=next_step(shown, role, mine=place.mine),

@@ -215,9 +215,9 @@ async def _insert_transitions(conn: AsyncConnection, transitions: Sequence[Trans
         return
     await conn.execute(
         """INSERT INTO alerts.transition (episode_id, number, practice_id, patient_id, concern, move, before, after,
-                   severity, why, reason, at, by, by_name, caused_by, disposition, note, needs_task)
+                   severity, why, reason, at, by, by_name, caused_by, disposition, note, needs_task, since, due_at)
            SELECT episode_id, number, practice_id, patient_id, concern, move, before, after,
-                  severity, why, reason, at, by, by_name, caused_by, disposition, note, needs_task
+                  severity, why, reason, at, by, by_name, caused_by, disposition, note, needs_task, since, due_at
              FROM jsonb_populate_recordset(NULL::alerts.transition, %s)""",
         (_text([_row(t) for t in transitions]),),
     )
@@ -244,6 +244,8 @@ def _row(t: Transition) -> dict[str, object]:
         "disposition": cause.disposition,
         "note": cause.note,
         "needs_task": cause.needs_task,
+        "since": episode.since,
+        "due_at": episode.due_at,
     }
 
 

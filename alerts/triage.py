@@ -8,7 +8,7 @@ shown.
 from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
 from enum import StrEnum
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
@@ -31,7 +31,7 @@ class Why(StrEnum):
     WORSE_THAN_SNOOZED = "worse than what was snoozed"
     LATE_NOTE = "arrived late: a note, not a page"
     LATE_JOINED = "arrived late: joins the evidence"
-    STALE = "older than a day on arrival: evidence only"
+    STALE = "older than a day on arrival and mild: evidence only"
     OVERTAKEN = "older than what is already known"
     KNOWN = "already in the queue"
     RESTING = "handled a short while ago, not worse"
@@ -79,7 +79,7 @@ IGNORED = frozenset({Why.NOTHING, Why.HISTORY, Why.SUSPECT})
 """Reasons that leave an episode exactly as it was."""
 
 
-def decide(  # noqa: C901, PLR0911 - the order of these lines is the rule
+def decide(  # noqa: PLR0911 - the order of these lines is the rule
     scored: Scored, finding: Finding | None, known: Episode | None, policy: Policy, *, now: datetime
 ) -> Decision:
     """Weigh one concern of one score against what is known about it.
@@ -97,14 +97,12 @@ def decide(  # noqa: C901, PLR0911 - the order of these lines is the rule
         return _calm(scored, known, policy, technical=technical)
     severity = Severity(finding.tier)
     age = timedelta(0) if technical else scored.received_at - scored.effective_at
+    if age > policy.notes_until and severity is Severity.WATCH:
+        return Decision(Why.STALE)
     if known is None:
-        if age > policy.notes_until:
-            return Decision(Why.STALE)
         if age > policy.pages_until:
             return Decision(Why.LATE_NOTE, Move.OPENED, Severity.WATCH)
         return Decision(Why.FIRST, Move.OPENED, severity)
-    if age > policy.notes_until:
-        return Decision(Why.STALE)
     if scored.effective_at <= known.newest_at and RANK[severity] <= RANK[known.peak]:
         return Decision(Why.OVERTAKEN)
     if age > policy.pages_until:
@@ -112,6 +110,20 @@ def decide(  # noqa: C901, PLR0911 - the order of these lines is the rule
             return Decision(Why.LATE_NOTE, Move.REOPENED, Severity.WATCH)
         return Decision(Why.LATE_JOINED)
     return _over_the_line(scored, severity, known, policy, now=now)
+
+
+PLAYED: Final = "played"
+"""Ingest's flag on what a gateway plays from a recorded diary; its receipt lies in the diary's own time."""
+
+
+def heard_at(scored: Scored, now: datetime) -> datetime:
+    """When Lamplight could know: from here due times count.
+
+    That is receipt on our own clock, never the measurement: a reading of three days ago that arrives now is due from
+    now; and not triage either: what we missed while we were away ourselves is already late. Only a recorded day that
+    is being played was received in its own past, so there it is the present.
+    """
+    return now if PLAYED in scored.flags else scored.received_at
 
 
 def _over_the_line(  # noqa: PLR0911 - one line per state is the clearest
@@ -230,7 +242,7 @@ def _carry_out(
     made: Transition | None = None
     after = known
     if decision.move is Move.OPENED and finding is not None and decision.severity is not None:
-        after = _opened(scored, finding, decision.severity, reason, policy)
+        after = _opened(scored, finding, decision.severity, reason, policy, now=now)
         made = ep.begin(after, cause)
     elif known is not None and decision.why not in IGNORED:
         changes = _evidence(scored, finding, known, decision)
@@ -256,7 +268,10 @@ def _reason(decision: Decision, finding: Finding | None, scored: Scored) -> str:
     return f"{late.capitalize()}: {finding.reason}" if late and decision.move is not None else finding.reason
 
 
-def _opened(scored: Scored, finding: Finding, severity: Severity, reason: str, policy: Policy) -> Episode:
+def _opened(
+    scored: Scored, finding: Finding, severity: Severity, reason: str, policy: Policy, *, now: datetime
+) -> Episode:
+    heard = heard_at(scored, now)
     return Episode(
         episode_id=episode_id(scored.patient_id, finding.concern, scored.caused_by),
         practice_id=scored.practice_id,
@@ -267,9 +282,9 @@ def _opened(scored: Scored, finding: Finding, severity: Severity, reason: str, p
         severity=severity,
         peak=severity,
         number=1,
-        opened_at=scored.received_at,
-        since=scored.received_at,
-        due_at=policy.due(scored.received_at, severity),
+        opened_at=heard,
+        since=heard,
+        due_at=policy.due(heard, severity),
         first_reading=scored.caused_by,
         readings=(scored.caused_by,),
         newest_at=scored.effective_at,
@@ -330,6 +345,7 @@ def _moved(
 ) -> dict[str, Any]:
     """The fields that a move sets besides state and number."""
     severity = decision.severity or known.severity
+    heard = heard_at(scored, now)
     if decision.move is Move.CLOSED:
         return {"closed_at": now, "owner": None, "owner_name": None, "until": None}
     if decision.move is Move.EASED:
@@ -337,13 +353,13 @@ def _moved(
     changes: dict[str, Any] = _told(scored, finding, reason) if finding is not None else {}
     returns = known.state in ep.QUIET or known.state is State.CLOSED
     if not returns:  # worse while waiting, claimed or escalated: the clock may only get shorter
-        due = min(known.due_at, policy.due(scored.received_at, severity))
+        due = min(known.due_at, policy.due(heard, severity))
         return changes | {"severity": severity, "peak": worse(severity, known.peak), "due_at": due}
     return changes | {
         "severity": severity,
         "peak": severity,
-        "since": scored.received_at,
-        "due_at": policy.due(scored.received_at, severity),
+        "since": heard,
+        "due_at": policy.due(heard, severity),
         "times": known.times + 1,
         "owner": None,
         "owner_name": None,

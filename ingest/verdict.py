@@ -14,6 +14,9 @@ from ingest.identity import SENTENCES, Device, Gateway, Stranger, owner
 ECHO = "echo"
 """Flag: the same measurement once more, a whole number of hours or a moment apart. Kept, and counted once."""
 
+PLAYED = "played"
+"""Flag of every reading that a gateway plays from a recorded diary: its receipt lies in the diary's time, not in ours."""
+
 NEWS = timedelta(days=1)
 """A reading younger than this is news, whatever its gateway calls history: history pages nobody."""
 
@@ -95,7 +98,8 @@ def _measured(said: Measurement, carrier: Carrier, device: Device | None, part: 
         return _refused(said, carrier, part, hop="quality", reason=doubts[0], detail=detail)
     carried = carrier.name(said.message_id)
     instant = whose.instant
-    fresh = received_at - instant.at < NEWS and not (gateway is not None and gateway.playback)
+    playing = gateway is not None and gateway.playback
+    fresh = received_at - instant.at < NEWS and not playing
     return Reading(
         event_id=quality.reading_id(device_id, said, carrier=carried),
         caused_by=carried,
@@ -118,7 +122,7 @@ def _measured(said: Measurement, carrier: Carrier, device: Device | None, part: 
         glucose=said.glucose,
         beyond=said.beyond,
         context=said.context,
-        flags=tuple(map(str, said.flags)),
+        flags=(*map(str, said.flags), *((PLAYED,) if playing else ())),
         history=said.history and not fresh,
         raw=carrier.raw,
     )

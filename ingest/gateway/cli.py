@@ -45,8 +45,11 @@ def play(
         int, typer.Option(help="the last days before today that are played, not sent as history")
     ] = 14,
     day_seconds: Annotated[float, typer.Option(help="how long a played day takes")] = 4.0,
+    last_day_seconds: Annotated[
+        float, typer.Option(help="how long the last of them takes, so that there is something to watch")
+    ] = 1800.0,
 ) -> None:
-    """Play recorded diaries: history at once, the last weeks fast, then the rest as time goes by."""
+    """Play recorded diaries: history at once, the last weeks fast, the last day slowly, the rest as time goes by."""
     from zoneinfo import ZoneInfo
 
     from ingest.gateway import cast
@@ -70,6 +73,7 @@ def play(
             parts,
             live_days=live_days,
             seconds_per_day=day_seconds,
+            last_day_seconds=last_day_seconds,
             clock=_now,
             stopping=_stopping(),
         )

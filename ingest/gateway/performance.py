@@ -65,6 +65,7 @@ async def perform(
     *,
     live_days: int,
     seconds_per_day: float,
+    last_day_seconds: float | None = None,
     clock: Callable[[], datetime],
     stopping: asyncio.Event,
 ) -> None:
@@ -72,7 +73,13 @@ async def perform(
     async with gateway(gateway_id, outbox, broker, clock=clock, stopping=stopping) as (agent, kept):
         noted = kept.note(BEGUN)
         if noted is None:
-            begun = start(clock(), live_days=live_days, seconds_per_day=seconds_per_day, zone=parts[0].zone)
+            begun = start(
+                clock(),
+                live_days=live_days,
+                seconds_per_day=seconds_per_day,
+                zone=parts[0].zone,
+                last_day_seconds=last_day_seconds,
+            )
         else:
             begun = msgspec.json.decode(noted, type=Start)
         begun_note = (BEGUN, msgspec.json.encode(begun).decode())

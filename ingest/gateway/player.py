@@ -32,9 +32,18 @@ class Start(msgspec.Struct, frozen=True):
     live_from: datetime  # what the simulated clock showed then
     seconds_per_day: float
     today: date
+    last_day_seconds: float | None = (
+        None  # how long the last day takes, so that something still happens meanwhile
+    )
+
+    def _turn(self) -> tuple[datetime, datetime, float]:
+        """(what the simulated clock shows when the last day begins, the real time then, that day's length)."""
+        slow_from = max(self.live_from, self.began - DAY)
+        fast = (slow_from - self.live_from) * (self.seconds_per_day / DAY.total_seconds())
+        return slow_from, self.began + fast, self.last_day_seconds or self.seconds_per_day
 
     def clock(self, real: datetime) -> datetime:
-        """The simulated gateway clock: fast until it has caught up, then the real one.
+        """The simulated gateway clock: fast, the last day at its own pace, and the real one when it has caught up.
 
         >>> noon = datetime(2026, 3, 2, 12, tzinfo=UTC)
         >>> start = Start(noon, noon - 10 * DAY, 6.0, noon.date())
@@ -42,13 +51,23 @@ class Start(msgspec.Struct, frozen=True):
         (10, 5)
         >>> start.clock(noon + 2 * DAY) == noon + 2 * DAY
         True
+        >>> slow = Start(noon, noon - 10 * DAY, 6.0, noon.date(), last_day_seconds=600.0)
+        >>> (noon - slow.clock(noon + timedelta(seconds=54 + 300))).seconds // 3600
+        12
         """
-        passed = (real - self.began) * (DAY.total_seconds() / self.seconds_per_day)
-        return real if passed >= real - self.live_from else self.live_from + passed
+        slow_from, turned, pace = self._turn()
+        if real < turned:
+            return self.live_from + (real - self.began) * (DAY.total_seconds() / self.seconds_per_day)
+        passed = (real - turned) * (DAY.total_seconds() / pace)
+        return real if passed >= real - slow_from else slow_from + passed
 
     def due(self, simulated: datetime) -> datetime:
         """The real time at which the simulated clock shows this."""
-        fast = self.began + (simulated - self.live_from) * (self.seconds_per_day / DAY.total_seconds())
+        slow_from, turned, pace = self._turn()
+        if simulated < slow_from:
+            fast = self.began + (simulated - self.live_from) * (self.seconds_per_day / DAY.total_seconds())
+        else:
+            fast = turned + (simulated - slow_from) * (pace / DAY.total_seconds())
         return max(fast, simulated)
 
 
@@ -61,11 +80,18 @@ class Frame(NamedTuple):
     history: bool
 
 
-def start(real: datetime, *, live_days: int, seconds_per_day: float, zone: tzinfo) -> Start:
+def start(
+    real: datetime,
+    *,
+    live_days: int,
+    seconds_per_day: float,
+    zone: tzinfo,
+    last_day_seconds: float | None = None,
+) -> Start:
     """Begin now: the simulated clock starts `live_days` ago, at the midnight of that day."""
     today = real.astimezone(zone).date()
     live_from = datetime.combine(today - live_days * DAY, time(0), zone).astimezone(UTC)
-    return Start(real, live_from, seconds_per_day, today)
+    return Start(real, live_from, seconds_per_day, today, last_day_seconds)
 
 
 def score(parts: Iterable[Part], begun: Start) -> list[Frame]:

@@ -47,6 +47,12 @@ def test_how_soon_somebody_came_and_whether_in_time():
     assert (share.calls, share.came, share.in_time, share.to_come) == (5, 4, 3, (60.0, 241.0))
 
 
+def test_in_time_is_judged_by_what_was_promised_then():
+    calls = [a_call(came_at=when("12:59"), due_at=when(due)) for due in ("10:00", "13:00")]
+    share = next(s for s in weighed(*calls).by_severity if s.name == "high")
+    assert (share.came, share.in_time) == (2, 1)
+
+
 def test_of_use_is_a_share_of_what_was_settled():
     calls = [
         a_call(settled_at=when("10:00"), disposition=code)
@@ -60,6 +66,8 @@ def test_the_spreadsheet_has_a_line_for_everything_and_nothing_about_one_person(
     lines = table(weighed(a_call(), a_call(rule="pulse-fast", queue=Queue.CLINICAL)))
     assert {len(line) for line in lines} == {11}
     assert [line[:3] for line in lines[1:]] == [
+        ("practice", "calls per patient-month", "0.20"), ("practice", "handled by a person per patient-month", "0"),
+        ("practice", "back within 72 h", "0"), ("practice", "overdue now", "0"), ("practice", "patient-months", "10"),
         ("severity", "critical", "0"), ("severity", "high", "2"), ("severity", "watch", "0"),
         ("rule", "pulse-fast", "1"), ("rule", "systolic-high", "1"),
         ("queue", "clinical", "2"), ("queue", "adherence", "0"), ("queue", "technical", "0"),

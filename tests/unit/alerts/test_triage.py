@@ -329,7 +329,11 @@ QUIET = [
         a_score("09:00", a_finding(), time_confidence="suspect"),
         Why.SUSPECT,
     ),
-    ("a day late opens nothing", a_score("08:00", a_finding(tier=CRITICAL), received="1d 09:00"), Why.STALE),
+    (
+        "a mild one a day late opens nothing",
+        a_score("08:00", a_finding(tier=WATCH), received="1d 09:00"),
+        Why.STALE,
+    ),
     ("a routine finding opens nothing", a_score("09:00", a_finding(tier=ROUTINE)), Why.NOTHING),
 ]
 
@@ -407,6 +411,26 @@ def test_what_we_missed_while_we_were_away_still_pages_and_is_already_overdue():
     ward.score(a_score("09:00", a_finding(tier=CRITICAL)), now=when("1d 15:00"))
     assert ward.one.severity == "critical"
     assert ward.one.due_at < ward.now
+
+
+def test_what_was_measured_three_days_ago_and_arrives_now_is_a_note_that_is_due_from_now():
+    ward = Ward()
+    ward.cuff("09:00", CRITICAL, received="3d 09:00")
+    assert (ward.one.severity, ward.transitions[-1].cause.why) == ("watch", "late_note")
+    assert ward.one.due_at == when("4d 09:00") + timedelta(seconds=2)
+    assert ward.one.told_effective_at == when("09:00")
+    assert ward.one.reason.startswith("Late, 3 d: ")
+
+
+def test_a_played_day_is_due_from_now_because_its_receipt_lies_in_the_diarys_time():
+    ward = Ward()
+    ward.score(a_score("09:00", a_finding(tier=CRITICAL), flags=("played",)), now=when("14d 09:00"))
+    assert (ward.one.since, ward.one.due_at) == (when("14d 09:00"), when("14d 09:30"))
+    assert ward.one.told_effective_at == when("09:00")
+    ward.handled("14d 09:10")
+    ward.score(a_score("5d 09:00", a_finding(tier=CRITICAL), flags=("played",)), now=when("14d 10:00"))
+    ward.score(a_score("15d 09:00", a_finding(tier=CRITICAL), flags=("played",)), now=when("15d 09:05"))
+    assert (ward.one.times, ward.one.since, ward.one.due_at) == (2, when("15d 09:05"), when("15d 09:35"))
 
 
 def test_a_late_reading_says_so_in_its_reason():

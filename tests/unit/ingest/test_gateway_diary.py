@@ -150,9 +150,16 @@ def test_playing_again_gives_the_same_messages():
     assert score([part], begun) == score([part], stored)
 
 
-@given(st.integers(0, 60 * 86_400), st.floats(0.5, 3_600), st.integers(1, 60))
-def test_the_simulated_clock_never_runs_ahead_of_the_real_one_and_due_is_its_inverse(seconds, pace, days):
-    begun = Start(NOON, NOON - days * DAY, pace, NOON.date())
+@given(
+    st.integers(0, 60 * 86_400),
+    st.floats(0.5, 3_600),
+    st.integers(1, 60),
+    st.none() | st.floats(0.5, 7_200),
+)
+def test_the_simulated_clock_never_runs_ahead_of_the_real_one_and_due_is_its_inverse(
+    seconds, pace, days, last
+):
+    begun = Start(NOON, NOON - days * DAY, pace, NOON.date(), last)
     real = NOON + timedelta(seconds=seconds)
     shown = begun.clock(real)
     assert shown <= real

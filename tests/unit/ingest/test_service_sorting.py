@@ -54,6 +54,15 @@ def test_a_good_message_is_a_reading_and_an_answer_that_names_it():
     assert (out.readings[0].patient_id, out.readings[0].caused_by) == (MARIA, UUID(message["id"]))
 
 
+def test_what_is_played_from_a_diary_says_so_because_its_receipt_lies_in_the_diarys_time():
+    gateway_time = NOW - timedelta(days=9)
+    said = heard(fingerstick(minutes_ago=9 * 24 * 60 + 1) | {"gateway_time": gateway_time.isoformat()})
+    played = sort([said], Known({"gw": Gateway(1, True)}, KNOWN.devices), Recent(), NOW).readings[0]
+    live = sort([said], KNOWN, Recent(), NOW).readings[0]
+    assert (played.received_at, played.flags) == (gateway_time, ("played",))
+    assert (live.received_at, live.flags) == (NOW, ())
+
+
 def test_a_message_without_a_name_is_answered_under_the_name_of_its_bytes():
     raw = msgspec.json.encode(fingerstick() | {"id": None})
     out = sort([heard(raw)], KNOWN, Recent(), NOW)
