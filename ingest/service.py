@@ -175,7 +175,7 @@ class Intake:
         batch = await line.take(BATCH)
         now = self._clock()
         messages = self._read(batch, now)
-        known = await self._patiently(lambda: self._registry.look_up(asks(messages, now))) if messages else NOBODY
+        known = await self.look_up(messages, now) if messages else NOBODY
         return Prepared(batch, now, messages, known)
 
     async def _finish(self, line: Line, prepared: Prepared) -> None:
@@ -183,16 +183,7 @@ class Intake:
         batch, now, messages, known = prepared
         tally = Tally()
         if messages:
-            if spans := pasts(messages, known, self._recent, now):
-                past = await self._patiently(lambda: self._registry.past(spans))
-                for span in spans:
-                    self._recent.learn(span.device_id, span.since, past.get(span.device_id, ()))
-            found = sort(messages, known, self._recent, now, _report)
-            await self._stream.append(self._records(found))
-            for device_id, seen in found.seen:
-                self._recent.accept(device_id, seen)
-            for gateway_id, said in found.news:
-                self._roll.news(gateway_id, said)
+            found = await self.settle(messages, known, now)
             for gateway_id, answer in found.answers.items():
                 for piece in wire.pieces(answer):
                     line.tell(wire.answers(gateway_id), self._encoder.encode(piece))
@@ -201,6 +192,24 @@ class Intake:
         tally.received = len(batch.messages)
         tally.ack_seconds = (self._clock() - now).total_seconds()
         self._meter.batch(tally)
+
+    async def look_up(self, messages: Sequence[Message], now: datetime) -> Known:
+        """Step 2a: whose devices these are."""
+        return await self._patiently(lambda: self._registry.look_up(asks(messages, now)))
+
+    async def settle(self, messages: Sequence[Message], known: Known, now: datetime) -> Sorted:
+        """Steps 2b to 4: when this returns, Kafka has whatever became of every message; the answers may be told."""
+        if spans := pasts(messages, known, self._recent, now):
+            past = await self._patiently(lambda: self._registry.past(spans))
+            for span in spans:
+                self._recent.learn(span.device_id, span.since, past.get(span.device_id, ()))
+        found = sort(messages, known, self._recent, now, _report)
+        await self._stream.append(self._records(found))
+        for device_id, seen in found.seen:
+            self._recent.accept(device_id, seen)
+        for gateway_id, said in found.news:
+            self._roll.news(gateway_id, said)
+        return found
 
     def heard(self, gateway_id: str, now: datetime) -> None:
         """A sender without heartbeats, a vendor's cloud, is there whenever it speaks."""
