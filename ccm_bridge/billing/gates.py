@@ -130,6 +130,9 @@ def c4_consent(scene: Scene) -> Finding:
         return predicate(
             "C4", CARE, known=False, says="The patient declined.", reason=Reason.NO_CONSENT, at=at
         )
+    if consent.explained is not None and (missing := gates.consent_notices - set(consent.explained)):
+        says = f"Consent without what must be explained: {', '.join(sorted(missing))}."
+        return predicate("C4", CARE, known=False, says=says, reason=Reason.NO_CONSENT, at=at)
     lacks = _what_consent_lacks(consent, gates)
     if lacks:
         return predicate("C4", CARE, known=None, says=lacks, reason=Reason.NO_CONSENT, at=at)
@@ -147,13 +150,12 @@ def c4_consent(scene: Scene) -> Finding:
 
 
 def _what_consent_lacks(consent: Consent, gates: Gates) -> str | None:
-    """What is not on record of a consent, in a sentence; None where nothing is missing."""
+    """What nobody recorded of a consent, in a sentence; None where nothing is missing."""
     if consent.at and consent.revoked_at and consent.revoked_at < consent.at:
         return "The revocation is older than the consent: which one holds is not known."
     if (consent.method or "").lower() not in gates.consent_methods:
         return "Whether consent was verbal or written is not on record."
-    missing = sorted(gates.consent_notices - set(consent.explained or ()))
-    return f"Not on record as explained: {', '.join(missing)}." if missing else None
+    return "What was explained is not on record." if consent.explained is None else None
 
 
 def c5_care_plan(scene: Scene) -> Finding:

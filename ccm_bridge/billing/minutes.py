@@ -71,13 +71,12 @@ def t7_shared_with_other_patients(entry: Entry, _: Scene) -> Cut | None:
 
 
 def t8_two_tags(entry: Entry, _: Scene) -> Cut | None:
-    """Minutes tagged for two programs count in neither until a person assigns them."""
+    """Minutes tagged for two programs count in neither: whoever assigns them to one writes a correction (T20)."""
     second = (entry.also_program or "").strip().upper()
     if not second or second == program_of(entry):
         return None
-    return doubt(
-        "T8", (Reason.DUAL_PROGRAM,), ALWAYS, f"tagged {program_of(entry)} and {second}: a person assigns it"
-    )
+    says = f"tagged {program_of(entry)} and {second}, until it is assigned to one"
+    return exclude("T8", Reason.DUAL_PROGRAM, ALWAYS, says)
 
 
 def t8_no_tag(entry: Entry, _: Scene) -> Cut | None:

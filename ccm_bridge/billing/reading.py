@@ -96,6 +96,8 @@ def _mapping(case: bytes | str | Mapping[str, Any]) -> dict[str, Any] | Refused:
         said = said["facts"]
     if not isinstance(said, Mapping):
         return Refused(sentences=("The case holds no facts: an object is wanted.",))
+    if said and not set(said) & set(Facts.__struct_fields__):
+        return Refused(sentences=("The case holds no facts: none of its keys is one.",))
     return {**said}
 
 
@@ -274,6 +276,17 @@ _WANTED = {
 }
 
 
+_MEANT = {
+    "matching regex": "a month such as 2026-11",
+    "with a timezone component": "an instant with its offset from UTC",
+    "`int` >= 0": "a whole number, 0 or more,",
+    "`int` >= 1": "a whole number, 1 or more,",
+    "`int` <= 86400": "a whole number of seconds, a day's at most,",
+    "`int` <= 31": "a whole number of days, 31 at most,",
+    "Invalid RFC3339": "an instant such as 2026-11-03T10:00:00-05:00, or a day such as 2026-11-03",
+}
+
+
 def _in_words(trouble: msgspec.ValidationError) -> str:
     """The first type error of a case, as a sentence about its place.
 
@@ -283,6 +296,9 @@ def _in_words(trouble: msgspec.ValidationError) -> str:
     """
     what, _, where = str(trouble).partition(" - at ")
     path = where.strip("`").removeprefix("$").removeprefix(".") or "the case"
+    for seen, meant in _MEANT.items():
+        if seen in what:
+            return f"{path}: {meant} is wanted."
     found = re.fullmatch(r"Expected `([^`]+)`, got `([^`]+)`", what)
     if found is None:
         return f"{path}: {what[:1].lower()}{what[1:]}."

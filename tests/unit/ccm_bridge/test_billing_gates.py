@@ -34,6 +34,12 @@ BLOCKED = [
     ("no visit in the year before", {"initiating_visit": "2025-09-30"}, Reason.NO_INITIATING_VISIT),
     ("visit only after the start", {"initiating_visit": "2026-10-02"}, Reason.NO_INITIATING_VISIT),
     ("declined", {"consent": consent(accepted=False)}, Reason.NO_CONSENT),
+    (
+        "cost was not explained",
+        {"consent": consent(explained=["availability", "one_practitioner", "right_to_stop"])},
+        Reason.NO_CONSENT,
+    ),
+    ("nothing was explained", {"consent": consent(explained=[])}, Reason.NO_CONSENT),
     ("plan signed after the month", {"care_plan": PLAN | {"signed_at": "2026-12-01"}}, Reason.NO_CARE_PLAN),
     ("no access", {"practice": PRACTICE | {"access_24_7": False}}, Reason.NO_24_7_ACCESS),
     ("no certified record", {"practice": PRACTICE | {"certified_ehr": False}}, Reason.NO_CERTIFIED_EHR),
@@ -59,11 +65,6 @@ UNKNOWN = [
     ("method of consent", {"consent": consent(method=None)}, Reason.NO_CONSENT),
     ("implied consent", {"consent": consent(method="implied")}, Reason.NO_CONSENT),
     ("notices", {"consent": consent(explained=None)}, Reason.NO_CONSENT),
-    (
-        "no notice of cost",
-        {"consent": consent(explained=["availability", "one_practitioner", "right_to_stop"])},
-        Reason.NO_CONSENT,
-    ),
     (
         "a revocation before the consent",
         {"consent": consent(revoked_at="2026-09-01T09:00:00-04:00")},

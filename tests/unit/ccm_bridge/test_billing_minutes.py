@@ -110,7 +110,6 @@ DOUBTED = [
     ("program unknown", work(25, program=None), {}, Reason.UNKNOWN_FACT),
     ("length unknown", work(25) | {"seconds": None}, {}, Reason.INCOMPLETE_ENTRY),
     ("no start, no day", work(25) | {"start": None}, {}, Reason.INCOMPLETE_ENTRY),
-    ("two tags", work(25, also_program="TCM"), {}, Reason.DUAL_PROGRAM),
     (
         "a stay without a beginning",
         work(25),
@@ -409,9 +408,13 @@ def test_an_entry_without_a_program_may_belong_to_every_program_of_the_patient()
     assert dict(decided(untagged, rpm=MONITORED).held) == {"99490": 1, "99457": 1}
 
 
-def test_a_second_tag_is_counted_as_possible_in_both_programs():
-    decision = decided(work(25, also_program="RPM", interactive=True), monitoring(1, day=9), rpm=MONITORED)
-    assert dict(decision.held) == {"99490": 1, "99457": 1}
+def test_a_second_tag_takes_the_minutes_out_of_both_programs_until_they_are_assigned():
+    twice = work(25, also_program="RPM", interactive=True, id="a")
+    decision = decided(twice, monitoring(1, day=9), rpm=MONITORED)
+    assert dict(decision.codes) == dict(decision.held) == {}
+    assert Reason.DUAL_PROGRAM in decision.reasons
+    assigned = work(25, interactive=True, id="b", corrects="a")
+    assert billed(twice, assigned, rpm=MONITORED) == {"99490": 1}
 
 
 OVERLAPS = [

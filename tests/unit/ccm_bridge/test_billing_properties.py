@@ -191,14 +191,15 @@ def naive_count(worked, known):
     any_month = as_range(union(span(begins, ends), theirs[1]))
     claimed = []
     for entry in worked:
-        if entry["credential"] == "FRONT_DESK" or entry["country"] == "PH":
+        two_tags = entry["also_program"] not in {None, entry["program"]}
+        if entry["credential"] == "FRONT_DESK" or entry["country"] == "PH" or two_tags:
             continue
         start = int(datetime.fromisoformat(entry["start"]).timestamp())
         held = {second for second in range(start, start + entry["seconds"]) if second in any_month}
-        doubtful = entry["country"] is None or entry["also_program"] not in {None, entry["program"]}
+        doubtful = entry["country"] is None
         counted = set() if doubtful else {second for second in held if second in sure_month}
         practitioner = entry["credential"] in {"MD", "NP"} and not entry["as_clinical_staff"]
-        tags = {entry["program"], entry["also_program"]} - {None}
+        tags = {entry["program"]}
         claimed.append((tags, practitioner, held, counted))
     pools = {"CCM_STAFF": set(), "CCM_PERSONAL": set(), "RPM": set()}
     for index, (tags, practitioner, _, counted) in enumerate(claimed):

@@ -31,7 +31,7 @@ def test_what_is_no_case_is_refused_in_a_sentence(raw, says):
 
 
 WRONG = [
-    ("month", {"month": "2026-13"}, "month"),
+    ("month", {"month": "2026-13"}, "month: a month such as 2026-11 is wanted."),
     ("month as a day", {"month": "2026-11-01"}, "month"),
     ("month as a number", {"month": 11}, "month: a text or null is wanted, not a whole number."),
     ("zone", {"zone": "Mars/Phobos"}, "zone is not the name of a time zone"),
@@ -48,7 +48,11 @@ WRONG = [
     ),
     ("seconds as a fraction", {"entries": [work(20) | {"seconds": 1200.5}]}, "entries[0].seconds"),
     ("seconds as truth", {"entries": [work(20) | {"seconds": True}]}, "entries[0].seconds"),
-    ("negative seconds", {"entries": [work(20), work(20) | {"seconds": -60}]}, "entries[1].seconds"),
+    (
+        "negative seconds",
+        {"entries": [work(20), work(20) | {"seconds": -60}]},
+        "entries[1].seconds: a whole number, 0 or more, is",
+    ),
     ("more than a day", {"entries": [work(20) | {"seconds": 86_401}]}, "entries[0].seconds"),
     (
         "a start without offset",
