@@ -9,6 +9,7 @@ import psycopg
 from psycopg import sql
 
 from ingest.events import Reading, Refused
+from ingest.identity import LANE
 
 READING_COLUMNS = {
     "event_id": "uuid",
@@ -34,6 +35,7 @@ READING_COLUMNS = {
     "context": "text",
     "flags": "text[]",
     "history": "bool",
+    "released_at": "timestamptz",
     "raw": "bytea",
 }
 REFUSAL_COLUMNS = {
@@ -46,6 +48,10 @@ REFUSAL_COLUMNS = {
     "reason": "text",
     "detail": "text",
     "received_at": "timestamptz",
+    "place": "text",
+    "part": "int4",
+    "clock_error_s": "float8",
+    "key_id": "text",
     "raw": "bytea",
 }
 
@@ -83,19 +89,59 @@ class ReadingArchive:
         """Nothing is remembered."""
 
 
+KEPT, WAITING_KEPT = 100, 2_000
+"""Refusals of one kind and hour that are kept with their bytes; those that wait for a person are readings of somebody."""
+
+
 class RefusalArchive:
-    """`refused.v1` into its table."""
+    """`refused.v1` into its table, and into the count by kind and hour.
+
+    A kind is gateway, device (a registered one: strangers make up names), hop and reason. Of each kind and hour the
+    first are kept with their bytes and the rest are counted, so that a flood is a number and fills no disk; the log
+    `refused.v1` has them all.
+    """
 
     INSERT: ClassVar = """
-        INSERT INTO ingest.refusal ({columns}) SELECT {columns} FROM pg_temp.arriving_refusal ORDER BY event_id
-        ON CONFLICT DO NOTHING"""
+        WITH numbered AS (
+            SELECT a.*, coalesce(d.device_id, '') AS kind_device, date_trunc('hour', a.received_at, 'UTC') AS hour,
+                   row_number() OVER kind AS place_of_it, count(*) OVER (kind ROWS BETWEEN UNBOUNDED PRECEDING
+                                                                         AND UNBOUNDED FOLLOWING) AS of_kind
+              FROM pg_temp.arriving_refusal a
+              LEFT JOIN ingest.device d ON d.device_id = a.device_id AND d.practice_id = a.practice_id
+             WHERE NOT EXISTS (SELECT FROM ingest.refusal k WHERE k.event_id = a.event_id)
+            WINDOW kind AS (PARTITION BY a.gateway_id, d.device_id, a.hop, a.reason,
+                                         date_trunc('hour', a.received_at, 'UTC')
+                            ORDER BY a.received_at, a.event_id)),
+        counted AS (
+            INSERT INTO ingest.refusal_tally AS t
+                   (gateway_id, kind_device, hop, reason, hour, practice_id, times, kept, first_at, last_at)
+            SELECT gateway_id, kind_device, hop, reason, hour, max(practice_id), count(*), least(count(*), {room}),
+                   min(received_at), max(received_at)
+              FROM numbered AS t GROUP BY gateway_id, kind_device, hop, reason, hour
+             ORDER BY gateway_id, kind_device, hop, reason, hour
+            ON CONFLICT (gateway_id, kind_device, hop, reason, hour) DO UPDATE
+               SET times = t.times + excluded.times,
+                   kept = greatest(t.kept, least(t.times + excluded.times, {room})),
+                   first_at = least(t.first_at, excluded.first_at),
+                   last_at = greatest(t.last_at, excluded.last_at)
+            RETURNING gateway_id, kind_device, hop, reason, hour, times)
+        INSERT INTO ingest.refusal ({columns}, kind_device)
+        SELECT {columns}, kind_device
+          FROM numbered AS t JOIN counted USING (gateway_id, kind_device, hop, reason, hour)
+         WHERE times - of_kind + place_of_it <= {room}
+         ORDER BY event_id"""
+    ROOM: ClassVar = """
+        CASE WHEN t.hop = 'identity' AND t.reason = ANY(%(lane)s) THEN %(waiting_kept)s ELSE %(kept)s END"""
 
     async def handle(
         self, conn: psycopg.AsyncConnection, events: Sequence[Refused], *, now: datetime
     ) -> Sequence[Any]:
         """Archive refusals."""
         await _copy(conn, "arriving_refusal", REFUSAL_COLUMNS, events)
-        await conn.execute(sql.SQL(self.INSERT).format(columns=_names(REFUSAL_COLUMNS)))
+        await conn.execute(
+            sql.SQL(self.INSERT).format(columns=_names(REFUSAL_COLUMNS), room=sql.SQL(self.ROOM)),
+            {"lane": sorted(LANE), "kept": KEPT, "waiting_kept": WAITING_KEPT},
+        )
         return ()
 
     async def park(

@@ -60,7 +60,13 @@ class Reading(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag
     context: str | None = None  # fasting, before_meal, after_meal, bedtime, overnight, unspecified
     flags: tuple[str, ...] = ()  # movement, cuff_loose, irregular_pulse, echo, playback ...
     history: bool = False  # recorded before watching began: builds the baseline, pages nobody
+    released_at: datetime | None = None  # set aside at first: when a person let it through
     raw: bytes
+
+    @property
+    def known_at(self) -> datetime:
+        """When anybody could first act on it: what was set aside for days is no news from days ago."""
+        return self.received_at if self.released_at is None else self.released_at
 
 
 class Refused(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag="refused"):
@@ -75,6 +81,10 @@ class Refused(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag
     reason: str  # closed set of codes, e.g. "unknown-device"
     detail: str  # one sentence for a person, without the value
     received_at: datetime
+    place: str | None = None  # the topic below the gateway's name: "readings", "readings/ava4"
+    part: int = 0  # which of the things its payload says
+    clock_error_s: float | None = None  # our clock minus the gateway's, as known at receipt
+    key_id: str | None = None  # `raw` is sealed under this key (`ingest/strongbox.py`); None: as it came
     raw: bytes
 
 

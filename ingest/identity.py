@@ -1,7 +1,7 @@
 """Whose reading is it? The registry's periods decide, at the instant of the measurement; the message is never believed."""
 
-from collections.abc import Callable, Sequence
-from datetime import datetime, timedelta, tzinfo
+from collections.abc import Callable, Collection, Mapping, Sequence
+from datetime import date, datetime, timedelta, tzinfo
 from enum import StrEnum
 from typing import NamedTuple
 from uuid import UUID
@@ -18,7 +18,21 @@ class Stranger(StrEnum):
     OTHER_PRACTICE = "other-practice"  # the gateway of one practice brings a device of another
     UNASSIGNED = "unassigned"  # the device was never given to anybody
     NOT_ASSIGNED_THEN = "not-assigned-then"  # it was, but not at that instant
-    OWNER_UNKNOWN = "owner-unknown"  # the device itself does not know who was measured: a person decides
+    OWNER_UNKNOWN = "owner-unknown"  # the device itself does not know who was measured
+    SHARED_DEVICE = "shared-device"  # several people of a household measure with it
+    CONTRADICTED = "identity-contradicted"  # the message says it is somebody else than the registry does
+
+
+LANE = frozenset(
+    {
+        Stranger.UNASSIGNED,
+        Stranger.NOT_ASSIGNED_THEN,
+        Stranger.OWNER_UNKNOWN,
+        Stranger.SHARED_DEVICE,
+        Stranger.CONTRADICTED,
+    }
+)
+"""Whose reading is this? Measured by a device of the practice: it pages and bills nobody until a person says whose."""
 
 
 SENTENCES = {
@@ -28,6 +42,8 @@ SENTENCES = {
     Stranger.UNASSIGNED: "this device is not assigned to a patient",
     Stranger.NOT_ASSIGNED_THEN: "this device was not assigned to a patient when the measurement was made",
     Stranger.OWNER_UNKNOWN: "the device does not know who was measured",
+    Stranger.SHARED_DEVICE: "several people measure with this device",
+    Stranger.CONTRADICTED: "the message names somebody else than the one who has the device",
 }
 
 
@@ -46,6 +62,15 @@ class Assignment(NamedTuple):
     since: datetime
     until: datetime | None
     zone: str  # where the patient lives
+    born: date | None = None
+
+
+class Decided(NamedTuple):
+    """What a person answered to "whose reading is this?"."""
+
+    practice_id: int
+    patient_id: UUID
+    zone: str
 
 
 class Device(NamedTuple):
@@ -54,6 +79,7 @@ class Device(NamedTuple):
     practice_id: int
     assignments: Sequence[Assignment] = ()
     ever_assigned: bool = False
+    shared: bool = False  # by several people: nobody's until a person says
 
 
 class Owner(NamedTuple):
@@ -62,6 +88,7 @@ class Owner(NamedTuple):
     practice_id: int
     patient_id: UUID
     instant: Instant
+    born: date | None = None
 
 
 def owner(
@@ -90,8 +117,53 @@ def owner(
         return Stranger.UNKNOWN_DEVICE
     if device.practice_id != gateway.practice_id:
         return Stranger.OTHER_PRACTICE
+    if device.shared:
+        return Stranger.SHARED_DEVICE
     for candidate in sorted(device.assignments, key=lambda one: one.since, reverse=True):
         instant = when(ZoneInfo(candidate.zone))
         if candidate.since <= instant.at and (candidate.until is None or instant.at < candidate.until):
-            return Owner(device.practice_id, candidate.patient_id, instant)
+            return Owner(device.practice_id, candidate.patient_id, instant, candidate.born)
     return Stranger.NOT_ASSIGNED_THEN if device.ever_assigned else Stranger.UNASSIGNED
+
+
+COMPARED = ("patient", "account", "national_id")
+"""Claims that may be a record number of the practice."""
+
+
+def claimed_numbers(claims: Mapping[str, str]) -> list[str]:
+    """What a message says that could be a record number; a FHIR reference is one behind its slash.
+
+    >>> claimed_numbers({"patient": "Patient/M-17", "user": "2"})
+    ['M-17']
+    """
+    said = (claims.get(name, "").rpartition("/")[2] for name in COMPARED)
+    return [number for number in said if number and number.isprintable()]
+
+
+def contradicted(
+    claims: Mapping[str, str], whose: Owner, people: Mapping[tuple[int, str], Collection[UUID]]
+) -> bool:
+    """Whether the message names somebody else than the registry does.
+
+    A number that is nobody's record number is the vendor's own and says nothing; the number of another
+    patient of the practice, or another birthday, does. Names are not compared: everybody spells them.
+    `people`: who has a record number, by practice and number.
+
+    >>> from ingest.clock import TimeRule
+    >>> from ingest.events import TimeConfidence
+    >>> from datetime import UTC
+    >>> at = Instant(datetime(2026, 3, 2, tzinfo=UTC), TimeRule.RECEIPT_TIME, TimeConfidence.LOW, 0)
+    >>> maria = Owner(1, UUID(int=1), at, date(1950, 1, 1))
+    >>> contradicted({"patient": "M-17"}, maria, {(1, "M-17"): [UUID(int=2)]})
+    True
+    >>> contradicted({"patient": "4711", "born": "1950-01-01"}, maria, {})
+    False
+    >>> contradicted({"born": "1979-07-13"}, maria, {})
+    True
+    """
+    for number in claimed_numbers(claims):
+        named = people.get((whose.practice_id, number), ())
+        if named and whose.patient_id not in named:
+            return True
+    born = claims.get("born")
+    return born is not None and whose.born is not None and born != whose.born.isoformat()

@@ -31,7 +31,7 @@ from ingest.mqtt import Batch, Line, LineDropped
 from ingest.presence import Roll, Told
 from ingest.quality import Seen
 from ingest.recent import Recent
-from ingest.sorting import Ask, Known, Message, Past, Sorted, Tally, asks, pasts, read, sort
+from ingest.sorting import Ask, Known, Message, Past, Sorted, Tally, asks, numbers, pasts, read, sort
 from ingest.store import Away
 from ingest.stream import Record
 
@@ -47,7 +47,7 @@ FINISH_WITHIN_S = 5.0  # of the batch in hand, when asked to stop while Kafka or
 class Registry(Protocol):
     """Who and what is known; `store.Registry` is one. Every method raises Away while it cannot say."""
 
-    async def look_up(self, asks: Sequence[Ask]) -> Known: ...
+    async def look_up(self, asks: Sequence[Ask], numbers: Sequence[str] = ()) -> Known: ...
     async def past(self, spans: Sequence[Past]) -> Mapping[str, Sequence[Seen]]: ...
     async def gateways(self) -> Sequence[str]: ...
     async def note(self, told: Told) -> None: ...
@@ -195,7 +195,7 @@ class Intake:
 
     async def look_up(self, messages: Sequence[Message], now: datetime) -> Known:
         """Step 2a: whose devices these are."""
-        return await self._patiently(lambda: self._registry.look_up(asks(messages, now)))
+        return await self._patiently(lambda: self._registry.look_up(asks(messages, now), numbers(messages)))
 
     async def settle(self, messages: Sequence[Message], known: Known, now: datetime) -> Sorted:
         """Steps 2b to 4: when this returns, Kafka has whatever became of every message; the answers may be told."""
@@ -231,9 +231,8 @@ class Intake:
             elif about.what == "status":
                 self._roll.status(about.gateway, heard.payload, now)
             else:
-                message, error = read(
-                    about.gateway, about.family if about.what == "readings" else None, heard.payload
-                )
+                family = about.family if about.what == "readings" else None
+                message, error = read(about.gateway, family, heard.payload, place=about.place)
                 messages.append(message)
                 if error is not None:
                     _report(error)

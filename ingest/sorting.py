@@ -12,10 +12,10 @@ import msgspec
 from ingest import devices, wire
 from ingest.devices.measurement import Measurement, Reason, Refusal, Said, refuse
 from ingest.events import Kind, Reading, Refused, TimeConfidence
-from ingest.identity import Device, Gateway
+from ingest.identity import Device, Gateway, claimed_numbers
 from ingest.quality import Seen
 from ingest.recent import REACH, Recent
-from ingest.verdict import ECHO, Carrier, News, printable, verdict
+from ingest.verdict import ECHO, NOBODY, Again, Carrier, News, People, printable, verdict
 
 LATE = timedelta(hours=1)
 LARGEST = 64 * 1024
@@ -29,6 +29,12 @@ class Message(NamedTuple):
     gateway_id: str
     raw: bytes
     said: tuple[Said, ...]
+    place: str = wire.CANONICAL
+    again: Again | None = None  # it was set aside once, and is looked at anew
+
+    def heard_at(self, now: datetime) -> datetime:
+        """When it came: now, unless it comes again."""
+        return now if self.again is None else self.again.received_at
 
 
 class Ask(NamedTuple):
@@ -54,6 +60,7 @@ class Known(NamedTuple):
 
     gateways: Mapping[str, Gateway]
     devices: Mapping[str, Device]
+    people: People = NOBODY
 
 
 @dataclass(slots=True, kw_only=True)
@@ -81,6 +88,9 @@ class Sorted:
     refused: list[Refused] = field(default_factory=list)
     news: list[tuple[str, News]] = field(default_factory=list)
     answers: dict[str, wire.Answer] = field(default_factory=dict)
+    again: dict[UUID, Reading | Refused | News] = field(
+        default_factory=dict
+    )  # what became of each refusal that came again
     tally: Tally = field(default_factory=Tally)
 
 
@@ -89,22 +99,26 @@ def read(
     family: str | None,
     payload: bytes,
     decode: Callable[[str, bytes], tuple[Said, ...]] = devices.decode,
+    *,
+    place: str | None = None,
 ) -> tuple[Message, Exception | None]:
-    """The message decoded, whatever it is; an exception is a fault of ours that must not stop those behind it."""
+    """The message decoded, whatever it is; an exception is a fault of ours that must not stop those behind it.
+
+    `place` is where it was said; unless told, where a payload of this family is said.
+    """
+    if place is None:
+        place = wire.CANONICAL if family == "canonical" else f"{wire.CANONICAL}/{family}"
+    failed = None
     if family is None:
-        return Message(
-            gateway_id, payload, refuse(Reason.UNKNOWN_FAMILY, "nothing is expected on this topic")
-        ), None
-    if len(payload) > LARGEST:
-        return Message(
-            gateway_id, payload, refuse(Reason.TOO_LARGE, "larger than any device's message")
-        ), None
-    try:
-        return Message(gateway_id, payload, decode(family, payload)), None
-    except Exception as error:  # noqa: BLE001 - decoders never raise, and if one does, it is reported, not obeyed
-        return Message(
-            gateway_id, payload, refuse(Reason.CONTRADICTION, "the decoder failed on this message")
-        ), error
+        said: tuple[Said, ...] = refuse(Reason.UNKNOWN_FAMILY, "nothing is expected on this topic")
+    elif len(payload) > LARGEST:
+        said = refuse(Reason.TOO_LARGE, "larger than any device's message")
+    else:
+        try:
+            said = decode(family, payload)
+        except Exception as error:  # noqa: BLE001 - decoders never raise, and if one does, it is reported, not obeyed
+            said, failed = refuse(Reason.CONTRADICTION, "the decoder failed on this message"), error
+    return Message(gateway_id, payload, said, place), failed
 
 
 def asks(messages: Iterable[Message], now: datetime) -> list[Ask]:
@@ -113,7 +127,7 @@ def asks(messages: Iterable[Message], now: datetime) -> list[Ask]:
     for message in messages:
         for said in message.said:
             pair = message.gateway_id, printable(said.device) or ""
-            low, high = claims(said, now)
+            low, high = claims(said, message.heard_at(now))
             old = spans.get(pair)
             spans[pair] = (low, high) if old is None else (min(old[0], low), max(old[1], high))
     return [Ask(*pair, low - REACH, high + REACH) for pair, (low, high) in spans.items()]
@@ -127,15 +141,24 @@ def pasts(messages: Iterable[Message], known: Known, recent: Recent, now: dateti
             device = known.devices.get(said.device) if said.device is not None else None
             if device is None or not isinstance(said, Measurement):
                 continue
-            low, high = claims(said, now)
+            low, high = claims(said, message.heard_at(now))
             if recent.missing(said.device or "", low):
-                for assigned in device.assignments:
-                    who = said.device or "", assigned.patient_id
+                patients = [assigned.patient_id for assigned in device.assignments]
+                if message.again is not None and message.again.decided is not None:
+                    patients.append(message.again.decided.patient_id)
+                for patient in patients:
+                    who = said.device or "", patient
                     old = spans.get(who, (low, high))
                     spans[who] = min(old[0], low), max(old[1], high)
     return [
         Past(patient, device, low - REACH, high + REACH) for (device, patient), (low, high) in spans.items()
     ]
+
+
+def numbers(messages: Iterable[Message]) -> list[str]:
+    """Every record number that a message claims to be about."""
+    said = (said.claimed for message in messages for said in message.said if isinstance(said, Measurement))
+    return list(dict.fromkeys(number for claimed in said if claimed for number in claimed_numbers(claimed)))
 
 
 def claims(said: Said, now: datetime) -> tuple[datetime, datetime]:
@@ -171,6 +194,8 @@ def sort(
     for message in messages:
         no: Refused | None = None
         for said, outcome in _outcomes(message, known, now, failed):
+            if message.again is not None:
+                out.again[message.again.refusal_id] = outcome
             if isinstance(outcome, News):
                 out.news.append((message.gateway_id, outcome))
             elif isinstance(outcome, Refused):
@@ -189,7 +214,7 @@ def sort(
                 out.readings.append(outcome)
                 out.seen.append((outcome.device_id, seen))
         name = next((said.message_id for said in message.said if said.message_id is not None), None)
-        name = name or wire.nameless(message.gateway_id, message.raw)
+        name = name or wire.nameless(message.gateway_id, message.raw, message.place)
         if no is None:
             acked[message.gateway_id].append(name)
         else:
@@ -218,16 +243,23 @@ def summary(reading: Reading, said: Said) -> Seen:
 def _outcomes(
     message: Message, known: Known, now: datetime, failed: Callable[[Exception], None]
 ) -> Iterator[tuple[Said, Reading | Refused | News]]:
+    gateway = known.gateways.get(message.gateway_id)
+    if gateway is not None and message.again is not None:
+        gateway = gateway._replace(clock_error=message.again.clock_error)
     carrier = Carrier(
         gateway_id=message.gateway_id,
-        gateway=known.gateways.get(message.gateway_id),
+        gateway=gateway,
         raw=message.raw,
-        received_at=now,
+        received_at=message.heard_at(now),
+        place=message.place,
+        again=message.again,
     )
     for part, said in enumerate(message.said):
+        if message.again is not None and part != message.again.part:
+            continue
         device = known.devices.get(said.device) if said.device is not None else None
         try:
-            yield said, verdict(said, carrier, device, part=part)
+            yield said, verdict(said, carrier, device, part=part, people=known.people)
         except Exception as error:  # noqa: BLE001 - rules never raise, and if one does, those behind do not wait
             failed(error)
             detail = "a rule failed on this message"

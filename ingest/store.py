@@ -30,10 +30,14 @@ class Registry:
     def __init__(self, pool: AsyncConnectionPool) -> None:
         self._pool = pool
 
-    async def look_up(self, asks: Sequence[Ask]) -> Known:
-        """Everything the batch needs to know about whose its readings are, in one query."""
+    async def look_up(self, asks: Sequence[Ask], numbers: Sequence[str] = ()) -> Known:
+        """Everything the batch needs to know about whose its readings are, in one query.
+
+        A second one only where messages claim to be about somebody: who has those record `numbers`.
+        """
         gateways: dict[str, Gateway] = {}
-        practices: dict[str, tuple[int, bool]] = {}
+        practices: dict[str, tuple[int, bool, bool]] = {}
+        people: dict[tuple[int, str], list[UUID]] = {}
         assignments: dict[str, dict[tuple[UUID, datetime], Assignment]] = {}
         async with self._borrowed() as conn:
             cursor = await conn.execute(
@@ -41,7 +45,7 @@ class Registry:
                           ask.device_id, d.practice_id,
                           a.patient_id IS NOT NULL
                           OR EXISTS (SELECT FROM ingest.device_assignment e WHERE e.device_id = d.device_id),
-                          a.patient_id, lower(a.period), upper(a.period), p.zone
+                          a.patient_id, lower(a.period), upper(a.period), p.zone, p.born, d.shared
                      FROM unnest(%b::text[], %b::text[], %b::timestamptz[], %b::timestamptz[])
                           AS ask(gateway_id, device_id, since, until)
                      LEFT JOIN ingest.gateway g ON g.gateway_id = ask.gateway_id
@@ -69,19 +73,29 @@ class Registry:
                     since,
                     until,
                     zone,
+                    born,
+                    shared,
                 ) = row
                 if practice is not None:
                     gateways[gateway_id] = Gateway(practice, playback, error)
                 if owned_by is not None:
-                    practices[device_id] = (owned_by, ever)
+                    practices[device_id] = (owned_by, ever, shared)
                 if patient is not None:
                     of_device = assignments.setdefault(device_id, {})
-                    of_device[patient, since] = Assignment(patient, since or BEGINNING, until, zone)
+                    of_device[patient, since] = Assignment(patient, since or BEGINNING, until, zone, born)
+            if numbers and practices:
+                owners = sorted({practice for practice, _, _ in practices.values()})
+                cursor = await conn.execute(
+                    "SELECT practice_id, mrn, patient_id FROM who.patient WHERE practice_id = ANY(%b) AND mrn = ANY(%b)",
+                    (owners, list(numbers)),
+                )
+                for practice, number, patient in await cursor.fetchall():
+                    people.setdefault((practice, number), []).append(patient)
         devices = {
-            device_id: Device(practice, tuple(assignments.get(device_id, {}).values()), ever)
-            for device_id, (practice, ever) in practices.items()
+            device_id: Device(practice, tuple(assignments.get(device_id, {}).values()), ever, shared)
+            for device_id, (practice, ever, shared) in practices.items()
         }
-        return Known(gateways, devices)
+        return Known(gateways, devices, people)
 
     async def past(self, spans: Sequence[Past]) -> Mapping[str, Sequence[Seen]]:
         """What the archive has of these devices in these spans, by device."""

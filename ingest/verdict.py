@@ -1,15 +1,18 @@
 """What becomes of one thing a device said: a reading about a patient, news about a device, or a refusal."""
 
 import hashlib
-from datetime import datetime, timedelta
+from collections.abc import Collection, Mapping
+from datetime import datetime, timedelta, tzinfo
+from typing import NamedTuple
 from uuid import UUID
+from zoneinfo import ZoneInfo
 
 import msgspec
 
 from ingest import clock, quality, wire
 from ingest.devices.measurement import DeviceEvent, EventKind, Measurement, Refusal, Said
 from ingest.events import Reading, Refused, fact_id
-from ingest.identity import SENTENCES, Device, Gateway, Stranger, owner
+from ingest.identity import SENTENCES, Decided, Device, Gateway, Owner, Stranger, contradicted, owner
 
 ECHO = "echo"
 """Flag: the same measurement once more, a whole number of hours or a moment apart. Kept, and counted once."""
@@ -25,6 +28,21 @@ ABOUT_THE_DEVICE = frozenset(
 )
 
 
+DECIDED = "owner_decided"
+"""Flag: a person said whose it is, in place of the device's word that nobody knows."""
+
+
+class Again(NamedTuple):
+    """What was set aside, at the door once more: as it came then, with what a person says about it now."""
+
+    refusal_id: UUID
+    part: int
+    received_at: datetime  # the first time
+    released_at: datetime
+    clock_error: timedelta | None = None  # of its gateway, as known then
+    decided: Decided | None = None
+
+
 class Carrier(msgspec.Struct, frozen=True, kw_only=True):
     """The message that carried it, as received."""
 
@@ -32,10 +50,12 @@ class Carrier(msgspec.Struct, frozen=True, kw_only=True):
     gateway: Gateway | None
     raw: bytes
     received_at: datetime
+    place: str = wire.CANONICAL
+    again: Again | None = None
 
     def name(self, message_id: UUID | None) -> UUID:
         """The gateway's own id of the message; without one, the bytes themselves name it."""
-        return message_id or wire.nameless(self.gateway_id, self.raw)
+        return message_id or wire.nameless(self.gateway_id, self.raw, self.place)
 
 
 class News(msgspec.Struct, frozen=True, kw_only=True):
@@ -47,15 +67,20 @@ class News(msgspec.Struct, frozen=True, kw_only=True):
     at: datetime
 
 
+People = Mapping[tuple[int, str], Collection[UUID]]
+"""Who has a record number, by practice and number: as much of it as the batch asked for."""
+NOBODY: People = {}
+
+
 def verdict(
-    said: Said, carrier: Carrier, device: Device | None, *, part: int = 0
+    said: Said, carrier: Carrier, device: Device | None, *, part: int = 0, people: People = NOBODY
 ) -> Reading | Refused | News:
     """Weigh identity, then instant, then quality; the first that says no gives the reason. `part`: of its payload."""
     if isinstance(said, Refusal):
         return _refused(said, carrier, part, hop="decode", reason=said.reason, detail=said.detail)
     if isinstance(said, DeviceEvent):
         return _about_device(said, carrier, part)
-    return _measured(said, carrier, device, part)
+    return _measured(said, carrier, device, part, people)
 
 
 def printable(text: str | None) -> str | None:
@@ -73,7 +98,9 @@ def receipt(gateway: Gateway | None, measurement: Measurement, received_at: date
     return measurement.gateway_time if playing and measurement.gateway_time is not None else received_at
 
 
-def _measured(said: Measurement, carrier: Carrier, device: Device | None, part: int) -> Reading | Refused:
+def _measured(
+    said: Measurement, carrier: Carrier, device: Device | None, part: int, people: People
+) -> Reading | Refused:
     if said.device is None:
         return _refused(
             said, carrier, part, hop="decode", reason="missing-field", detail="the message names no device"
@@ -81,15 +108,25 @@ def _measured(said: Measurement, carrier: Carrier, device: Device | None, part: 
     device_id, gateway = said.device, carrier.gateway
     received_at = receipt(gateway, said, carrier.received_at)
     error = None if gateway is None or gateway.playback else gateway.clock_error
-    whose = owner(
-        gateway,
-        device,
-        lambda zone: clock.effective(
+
+    def when(zone: tzinfo) -> clock.Instant:
+        return clock.effective(
             said, gateway_time=None, received_at=received_at, zone=zone, gateway_error=error
-        ),
-    )
-    if not isinstance(whose, Stranger) and quality.OWNERLESS.intersection(said.flags):
-        whose = Stranger.OWNER_UNKNOWN
+        )
+
+    decided = carrier.again.decided if carrier.again is not None else None
+    whose: Owner | Stranger
+    if decided is not None:
+        whose = Owner(decided.practice_id, decided.patient_id, when(ZoneInfo(decided.zone)))
+        flags = (*(flag for flag in said.flags if flag not in quality.OWNERLESS), DECIDED)
+        said = msgspec.structs.replace(said, flags=flags)
+    else:
+        whose = owner(gateway, device, when)
+        if not isinstance(whose, Stranger):
+            if quality.OWNERLESS.intersection(said.flags):
+                whose = Stranger.OWNER_UNKNOWN
+            elif said.claimed and contradicted(said.claimed, whose, people):
+                whose = Stranger.CONTRADICTED
     if isinstance(whose, Stranger):
         return _refused(said, carrier, part, hop="identity", reason=whose, detail=SENTENCES[whose])
     said, doubts = quality.judge(said)
@@ -124,6 +161,7 @@ def _measured(said: Measurement, carrier: Carrier, device: Device | None, part: 
         context=said.context,
         flags=(*map(str, said.flags), *((PLAYED,) if playing else ())),
         history=said.history and not fresh,
+        released_at=carrier.again.released_at if carrier.again is not None else None,
         raw=carrier.raw,
     )
 
@@ -150,8 +188,11 @@ def _about_device(said: DeviceEvent, carrier: Carrier, part: int) -> News | Refu
 
 def _refused(said: Said, carrier: Carrier, part: int, *, hop: str, reason: str, detail: str) -> Refused:
     carried = carrier.name(said.message_id)
+    error = carrier.gateway.clock_error if carrier.gateway is not None else None
     return Refused(
-        event_id=fact_id("refused", carried, part, hashlib.sha256(carrier.raw).hexdigest()),
+        event_id=carrier.again.refusal_id
+        if carrier.again is not None
+        else fact_id("refused", carried, part, hashlib.sha256(carrier.raw).hexdigest()),
         caused_by=carried,
         practice_id=carrier.gateway.practice_id if carrier.gateway is not None else None,
         gateway_id=carrier.gateway_id,
@@ -160,5 +201,8 @@ def _refused(said: Said, carrier: Carrier, part: int, *, hop: str, reason: str, 
         reason=str(reason),
         detail=detail,
         received_at=carrier.received_at,
+        place=printable(carrier.place),
+        part=part,
+        clock_error_s=error.total_seconds() if error is not None else None,
         raw=carrier.raw,
     )

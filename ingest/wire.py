@@ -21,6 +21,7 @@ import msgspec
 from ingest.events import fact_id
 
 EVERYTHING = "v1/+/#"
+CANONICAL = "readings"
 LARGEST = 16 * 1024
 """Checked by the gateway before it publishes; the broker's own limit is four times that."""
 
@@ -78,31 +79,42 @@ class Resync(
     since: Annotated[datetime, msgspec.Meta(tz=True)] | None = None
 
 
-def nameless(gateway_id: str, payload: bytes) -> UUID:
-    """The name of a message that says none of its own, or none we can read: its answer carries this one."""
-    return fact_id("message", gateway_id, hashlib.sha256(payload).hexdigest())
+def nameless(gateway_id: str, payload: bytes, place: str = CANONICAL) -> UUID:
+    """The name of a message that says none of its own, or none we can read: its answer carries this one.
+
+    The same bytes said in two places (`Topic.place`) are two messages: they may mean two things.
+
+    >>> nameless("gw", b"{}") == nameless("gw", b"{}", "readings")
+    True
+    >>> nameless("gw", b"{}") == nameless("gw", b"{}", "readings/ava4")
+    False
+    """
+    where = () if place == CANONICAL else (place,)
+    return fact_id("message", gateway_id, *where, hashlib.sha256(payload).hexdigest())
 
 
 class Topic(NamedTuple):
     gateway: str
     what: str  # readings, heartbeat, status, or something we do not know
     family: str = "canonical"
+    place: str = CANONICAL  # what follows the gateway's name
 
 
 def topic(text: str) -> Topic:
     """Who said it and what it is. Whoever may publish under a name is the broker's business (certificate and ACL).
 
     >>> topic("v1/gw-7/readings")
-    Topic(gateway='gw-7', what='readings', family='canonical')
+    Topic(gateway='gw-7', what='readings', family='canonical', place='readings')
     >>> topic("v1/gw-7/readings/ava4").family, topic("v1/gw-7/hello").what, topic("x").gateway
     ('ava4', 'hello', '')
     """
     parts = text.split("/")
     if len(parts) == 3 and parts[0] == "v1":  # noqa: PLR2004 - v1/<gateway>/<what>
-        return Topic(parts[1], parts[2])
+        return Topic(parts[1], parts[2], place=parts[2])
     if len(parts) == 4 and parts[0] == "v1" and parts[2] == "readings":  # noqa: PLR2004 - .../<family>
-        return Topic(parts[1], "readings", parts[3])
-    return Topic(parts[1] if len(parts) > 1 and parts[0] == "v1" else "", "unknown")
+        return Topic(parts[1], "readings", parts[3], "/".join(parts[2:]))
+    ours = len(parts) > 1 and parts[0] == "v1"
+    return Topic(parts[1] if ours else "", "unknown", place="/".join(parts[2:]) if ours else text)
 
 
 def readings(gateway: str) -> str:

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ingest.archive import READING_COLUMNS, REFUSAL_COLUMNS, ReadingArchive, RefusalArchive
+from ingest.archive import KEPT, READING_COLUMNS, REFUSAL_COLUMNS, ReadingArchive, RefusalArchive
 from ingest.events import Beyond, Kind, Reading, Refused, TimeConfidence
 from ingest.sorting import Past
 from ingest.store import Registry
@@ -230,3 +230,38 @@ async def test_the_recent_past_of_a_device_is_found_as_it_was_said(dsn):
         "meter": [(1, (79.3,)), (2, ("LO",))],
         "cuff": [(3, (122.0, 89.0, None))],
     }
+
+
+async def test_a_flood_of_one_kind_is_a_number_with_bounded_samples_and_crowds_nobody_out(dsn):
+    flood = [a_refusal(n, received_at=NOON + timedelta(milliseconds=n)) for n in range(1_000)]
+    other = a_refusal(5_000, reason="not-text")
+    next_hour = a_refusal(5_001, received_at=NOON + timedelta(hours=1))
+    waiting = [
+        a_refusal(10_000 + n, hop="identity", reason="unassigned", received_at=NOON) for n in range(KEPT + 50)
+    ]
+    for start in range(0, 1_000, 300):
+        await handle(dsn, RefusalArchive(), flood[start : start + 300])
+    await handle(dsn, RefusalArchive(), [*waiting, other, next_hour])
+    tallies = rows(
+        dsn,
+        "SELECT reason, times, kept, first_at, last_at FROM ingest.refusal_tally ORDER BY reason, hour",
+    )
+    assert tallies == [
+        ("not-json", 1_000, KEPT, NOON, NOON + timedelta(milliseconds=999)),
+        ("not-json", 1, 1, *2 * (NOON + timedelta(hours=1),)),
+        ("not-text", 1, 1, NOON, NOON),
+        ("unassigned", KEPT + 50, KEPT + 50, NOON, NOON),
+    ]
+    kept = rows(dsn, "SELECT reason, count(*) FROM ingest.refusal GROUP BY reason ORDER BY reason")
+    assert kept == [("not-json", KEPT + 1), ("not-text", 1), ("unassigned", KEPT + 50)]
+
+
+async def test_made_up_device_names_make_one_kind_and_a_registered_device_its_own(dsn, stack):
+    home = Home(stack, dsn).furnish()
+    strangers = [a_refusal(n, device_id=f"made-up-{n}", gateway_id=home.gateway) for n in range(20)]
+    ours = a_refusal(100, device_id=home.meter, gateway_id=home.gateway)
+    await handle(dsn, RefusalArchive(), [*strangers, ours])
+    assert rows(dsn, "SELECT kind_device, times FROM ingest.refusal_tally ORDER BY times") == [
+        (home.meter, 1),
+        ("", 20),
+    ]

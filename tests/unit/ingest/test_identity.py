@@ -33,6 +33,13 @@ CASES = [
     ("a device still in the drawer", GATEWAY, Device(1, [], False), NOON, Stranger.UNASSIGNED),
     ("before anybody had it", GATEWAY, Device(1, [HERS], True), NOON - 40 * DAY, Stranger.NOT_ASSIGNED_THEN),
     ("after it was given back", GATEWAY, Device(1, [HERS], True), NOON, Stranger.NOT_ASSIGNED_THEN),
+    (
+        "a device that several people share",
+        GATEWAY,
+        Device(1, [NOW_NORAS], True, shared=True),
+        NOON,
+        Stranger.SHARED_DEVICE,
+    ),
     ("while the first had it", GATEWAY, Device(1, [HERS, NOW_NORAS], True), NOON - 3 * DAY, MARIA),
     ("while the second has it", GATEWAY, Device(1, [HERS, NOW_NORAS], True), NOON - DAY, NORA),
     (

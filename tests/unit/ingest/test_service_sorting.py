@@ -1,22 +1,23 @@
 """A batch becomes readings, refusals and answers: every message gets one answer, every fact goes out once, nothing raises."""
 
 import base64
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from uuid import UUID, uuid4
 
 import msgspec
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ingest import wire
 from ingest.devices import FAMILIES
 from ingest.events import Reading, Refused
-from ingest.identity import Assignment, Device, Gateway
+from ingest.identity import Assignment, Decided, Device, Gateway
 from ingest.presence import Roll
 from ingest.quality import Seen
 from ingest.recent import MOST_PER_DEVICE, REACH, Recent
-from ingest.sorting import Known, asks, claims, pasts, read, sort
-from ingest.verdict import News
+from ingest.sorting import Known, asks, claims, numbers, pasts, read, sort
+from ingest.verdict import DECIDED, Again, News
 
 NOW = datetime(2026, 3, 2, 12, 0, tzinfo=UTC)
 MARIA = UUID(int=1)
@@ -134,6 +135,122 @@ def test_an_owner_the_device_does_not_know_waits_for_a_person():
         "user": 255,
     }
     assert sort([heard(unknown)], KNOWN, Recent(), NOW).refused[0].reason == "owner-unknown"
+
+
+def test_the_same_bytes_said_in_two_places_are_two_messages():
+    canonical, _ = read("gw", "canonical", b"{}")
+    ava4, _ = read("gw", "ava4", b"{}")
+    hello, _ = read("gw", None, b"{}", place="hello")
+    out = sort([canonical, ava4, hello], KNOWN, Recent(), NOW)
+    assert len({no.event_id for no in out.refused}) == 3
+    assert [no.place for no in out.refused] == ["readings", "readings/ava4", "hello"]
+    assert len(out.answers["gw"].refused) == len({no.id for no in out.answers["gw"].refused}) == 3
+
+
+BORN = date(1950, 4, 12)
+CUFF = Device(1, [Assignment(MARIA, NOW - timedelta(days=900), None, "America/Chicago", BORN)], True)
+FHIR = {
+    "resourceType": "Observation",
+    "id": "1",
+    "status": "final",
+    "code": {"coding": [{"system": "http://loinc.org", "code": "85354-9"}]},
+    "subject": {"reference": "Patient/M-17"},
+    "device": {"identifier": {"value": "cuff"}, "display": "cuff"},
+    "effectiveDateTime": "2026-03-02T11:55:00Z",
+    "component": [
+        {
+            "code": {"coding": [{"system": "http://loinc.org", "code": code}]},
+            "valueQuantity": {"value": value, "system": "http://unitsofmeasure.org", "code": "mm[Hg]"},
+        }
+        for code, value in (("8480-6", 128), ("8462-4", 81))
+    ],
+}
+
+
+@pytest.mark.parametrize(
+    ("whose", "people", "reason"),
+    [
+        pytest.param(
+            "M-17", {(1, "M-17"): [UUID(int=2)]}, "identity-contradicted", id="another patient's number"
+        ),
+        pytest.param("M-17", {(1, "M-17"): [MARIA]}, None, id="the right patient's number"),
+        pytest.param("M-17", {(2, "M-17"): [UUID(int=2)]}, None, id="a number of another practice's patient"),
+        pytest.param("vendor-4711", {}, None, id="a number that is the vendor's own"),
+    ],
+)
+def test_a_message_that_names_another_patient_waits_for_a_person(whose, people, reason):
+    message = heard(FHIR | {"subject": {"reference": f"Patient/{whose}"}}, family="fhir")
+    assert numbers([message]) == [whose]
+    device = message.said[0].device
+    out = sort([message], Known({"gw": Gateway(1)}, {device: CUFF}, people), Recent(), NOW)
+    assert [no.reason for no in out.refused] == ([reason] if reason else [])
+    assert len(out.readings) == (0 if reason else 1)
+
+
+def again(refused, **more):
+    return Again(refused.event_id, refused.part, refused.received_at, NOW + timedelta(days=3), **more)
+
+
+def test_what_a_person_decided_flows_with_its_first_times_and_bytes_and_the_same_id_however_often():
+    unknown = {
+        "id": str(uuid4()),
+        "device": "cuff",
+        "kind": "bp",
+        "systolic": 150,
+        "diastolic": 90,
+        "user": 255,
+    }
+    message = heard(unknown)
+    (no,) = sort([message], KNOWN, Recent(), NOW).refused
+    nora = UUID(int=2)
+    replayed = message._replace(again=again(no, decided=Decided(1, nora, "America/Chicago")))
+    recent = Recent()
+    out = sort([replayed], KNOWN, recent, NOW + timedelta(days=3))
+    (reading,) = out.readings
+    assert (reading.patient_id, reading.received_at, reading.raw) == (nora, NOW, message.raw)
+    assert (reading.effective_at, reading.caused_by) == (NOW, UUID(unknown["id"]))
+    assert (reading.released_at, reading.known_at) == (NOW + timedelta(days=3),) * 2
+    assert DECIDED in reading.flags
+    assert "user_unknown" not in reading.flags
+    assert out.again == {no.event_id: reading}
+    recent.accept(*out.seen[0])
+    second = sort([replayed], KNOWN, recent, NOW + timedelta(days=4))
+    assert (second.readings, second.again[no.event_id].event_id) == ([], reading.event_id)
+
+
+def test_what_comes_again_and_is_refused_again_is_the_same_refusal():
+    message = heard(fingerstick(device="nobody's"))
+    (no,) = sort([message], KNOWN, Recent(), NOW).refused
+    (second,) = sort([message._replace(again=again(no))], KNOWN, Recent(), NOW + timedelta(days=1)).refused
+    assert (second.event_id, second.reason, second.received_at) == (no.event_id, "unknown-device", NOW)
+
+
+def test_a_device_registered_since_gives_its_reading_the_first_time_of_receipt_and_the_gateways_clock_of_then():
+    message = heard(fingerstick(device="new"))
+    slow = Known({"gw": Gateway(1, False, timedelta(hours=2))}, KNOWN.devices)
+    (no,) = sort([message], slow, Recent(), NOW).refused
+    assert no.clock_error_s == 7200
+    known = Known({"gw": Gateway(1, False, timedelta(days=400))}, {"new": METER})
+    replayed = message._replace(again=again(no, clock_error=timedelta(seconds=no.clock_error_s)))
+    (reading,) = sort([replayed], known, Recent(), NOW + timedelta(days=3)).readings
+    assert (reading.received_at, reading.effective_at) == (NOW, NOW - timedelta(minutes=5))
+    assert reading.time_confidence == "high"
+
+
+def test_of_a_payload_with_many_readings_only_the_one_that_was_set_aside_comes_again():
+    payload = {
+        "resourceType": "Bundle",
+        "type": "collection",
+        "entry": [{"resource": FHIR}, {"resource": FHIR | {"id": "2", "status": "cancelled"}}],
+    }
+    message = heard(payload, family="fhir")
+    device = message.said[0].device
+    known = Known({"gw": Gateway(1)}, {device: CUFF._replace(shared=True)})
+    refused = sort([message], known, Recent(), NOW).refused
+    lane = next(no for no in refused if no.reason == "shared-device")
+    replayed = message._replace(again=again(lane, decided=Decided(1, MARIA, "America/Chicago")))
+    out = sort([replayed], known, Recent(), NOW)
+    assert (len(out.readings), out.refused) == (1, [])
 
 
 def test_implausible_numbers_are_set_aside_with_their_doubt():
