@@ -34,6 +34,7 @@ class Service(StrEnum):
     RISK = "risk"
     ALERTS = "alerts"
     CCM = "ccm"
+    WEBHOOKS = "webhooks"
     WEB = "web"
 
 

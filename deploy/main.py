@@ -34,9 +34,17 @@ from ingest.events import READINGS, REFUSED, Reading, Refused
 from ingest.mqtt import Broker, dial
 from ingest.service import run as listening
 from ingest.store import Registry
+from ingest.seal import Seal
+from ingest.service import Intake
 from ingest.stream import Stream
 from risk.events import SCORES, Scored
 from risk.service import RiskRoom
+from ingest.webhook_service import Door, Lane, fetch
+from ingest.webhook_store import Webhooks
+from ingest.webhook_web import app as webhook_app
+from ingest.webhooks import Vendor
+from ingest.withings_cloud import Withings
+from risk import web as risk_web
 
 BRIDGE = "bridge"
 """Ingest's name at the broker: the common name of its certificate, and so its user and its client id."""
@@ -112,6 +120,39 @@ async def listen(settings: Settings, opened: AsyncExitStack, life: Life) -> None
 
 async def archive(settings: Settings, opened: AsyncExitStack, life: Life) -> None:
     """readings.v1 and refused.v1 → the archive"""
+async def webhooks(settings: Settings, opened: AsyncExitStack, life: Life) -> None:
+    """Posts of vendors' clouds → readings.v1 and refused.v1; what they only announce is fetched"""
+    settings.require("kafka", "database", "vendor_key")
+    pool = await opened.enter_async_context(database.pool(settings.database, size=6))
+    stream = Stream(lambda: bus.producer(settings.kafka))
+    opened.push_async_callback(stream.close)
+    meter = metrics.IngestMeter()
+    intake = Intake(Registry(pool), stream, clock=utc_now, meter=meter)
+    lane = Lane(intake, clock=utc_now, meter=meter)
+    stored = Webhooks(pool, Seal(settings.vendor_key.reveal().split(",")))
+    pages = webhook_app(Door(stored, lane, clock=utc_now), metrics.WebhookMeter())
+    async with asyncio.TaskGroup() as group:
+        serving = group.create_task(lane.run(), name="webhooks.lane")
+        fetching = group.create_task(
+            fetch(
+                stored,
+                Withings(),
+                lane,
+                vendor=Vendor.WITHINGS,
+                clock=utc_now,
+                meter=metrics.WebhookMeter(),
+                stopping=life.stopping,
+            ),
+            name="webhooks.fetch",
+        )
+        life.ready.set()
+        await serve_http(
+            pages, host=settings.host, port=settings.webhooks_port, stopping=life.stopping, name="webhooks"
+        )
+        serving.cancel()  # whatever was not answered with 200 comes again
+        fetching.cancel()
+
+
     await pumped(
         settings,
         opened,
@@ -228,3 +269,4 @@ SERVICES: dict[str, Service] = {
     "ccm": ccm,
     "web": web,
 }
+    "webhooks": webhooks,

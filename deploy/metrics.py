@@ -34,6 +34,13 @@ SESSION_LOST = Counter(
     "lamplight_ingest_session_lost", "Reconnects at which the broker had forgotten our session."
 )
 
+WEBHOOK_POSTS = Counter(
+    "lamplight_webhook_posts", "Posts of vendors' clouds by what became of them.", ["vendor", "outcome"]
+)
+WEBHOOK_FETCH_AGE = Gauge(
+    "lamplight_webhook_fetch_age_seconds", "How long the oldest announced and not yet fetched data waits."
+)
+
 REQUESTS = Counter("lamplight_web_requests", "Requests by method and class of status.", ["method", "status"])
 REQUEST_SECONDS = Histogram(
     "lamplight_web_request_seconds", "Server time of a request.", ["method"], buckets=LATENCY
@@ -84,3 +91,13 @@ class IngestMeter:
 
     def session_lost(self) -> None:
         SESSION_LOST.inc()
+
+
+class WebhookMeter:
+    """What vendors' clouds post; both labels are closed sets (`ingest.webhooks.Vendor`, and those of `webhook_web`)."""
+
+    def post(self, vendor: str, outcome: str) -> None:
+        WEBHOOK_POSTS.labels(vendor, outcome).inc()
+
+    def waiting_since(self, seconds: float) -> None:
+        WEBHOOK_FETCH_AGE.set(seconds)

@@ -5,7 +5,10 @@ from typing import Annotated, NoReturn
 
 import typer
 
+from ingest.webhook_cli import app as webhook
+
 app = typer.Typer(no_args_is_help=True)
+app.add_typer(webhook, name="webhook", help="Vendors' clouds that post readings.")
 
 REFUSED = 3
 FRAMES = ("ble-blood-pressure", "ble-blood-pressure-enhanced", "ble-glucose")

@@ -37,8 +37,10 @@ class Product:
         database.migrate(Secret(self.stack.dsn("lamplight_owner")))
         self.port = self.stack.ports.choose("web")
         self.url = f"http://127.0.0.1:{self.port}"
+        self.hooks = f"http://127.0.0.1:{self.stack.ports.choose('webhooks')}"
         self.told = {
             **self.stack.environment(),
+            "LAMPLIGHT_WEBHOOKS_PORT": self.hooks.rpartition(":")[2],
             "LAMPLIGHT_WEB_PORT": str(self.port),
             "LAMPLIGHT_PUBLIC_URL": self.url,
             "LAMPLIGHT_DEMO_FILE": str(self.stack.folder / "demo.json"),

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False)
 
-PREFERRED = {"web": 8080, "mqtt": 8883, "kafka": 9092, "postgres": 5433}
+PREFERRED = {"web": 8080, "webhooks": 8081, "mqtt": 8883, "kafka": 9092, "postgres": 5433}
 """Where a newcomer looks first; taken when free."""
 
 Folder = Annotated[
@@ -108,6 +108,7 @@ def up(
         stack.start()
         port = stack.ports["web"] if stack.alive("web") else stack.ports.choose("web")
         url = stack.given.get("LAMPLIGHT_PUBLIC_URL", f"http://127.0.0.1:{port}")
+        hooks = stack.ports["webhooks"] if stack.alive("webhooks") else stack.ports.choose("webhooks")
         told = {
             "LAMPLIGHT_WEB_PORT": str(port),
             "LAMPLIGHT_PUBLIC_URL": url,

@@ -39,6 +39,11 @@ SERVICES = (
     _room("risk"),
     _room("alerts"),
     _room("ccm"),
+    Service(
+        name="webhooks",
+        command=("run", "webhooks"),
+        settings=(*_KAFKA, "DATABASE", "VENDOR_KEY", "WEBHOOKS_PORT"),
+    ),
     Service(name="web", command=("run", "web"), settings=("DATABASE_WEB", "WEB_PORT", "PUBLIC_URL")),
 )
 """In the order of starting; they are stopped in reverse."""

@@ -19,6 +19,7 @@ A server that somebody else runs (`given` holds its settings) is used and never 
 """
 
 import asyncio
+import secrets
 import signal
 import tempfile
 from collections.abc import Mapping
@@ -221,7 +222,11 @@ class Stack:
 
     def environment(self, database: str = DATABASE) -> dict[str, str]:
         """The settings that point any of our services at this stack."""
-        told = {"LAMPLIGHT_KAFKA": self.kafka, "LAMPLIGHT_PARTITIONS": str(self.partitions)}
+        told = {
+            "LAMPLIGHT_KAFKA": self.kafka,
+            "LAMPLIGHT_PARTITIONS": str(self.partitions),
+            "LAMPLIGHT_VENDOR_KEY": self.vendor_key(),
+        }
         if postgres.NAME in self.ours:
             told |= {
                 "LAMPLIGHT_DATABASE": self.dsn("lamplight_pipeline", database),
@@ -231,6 +236,15 @@ class Stack:
         if mosquitto.NAME in self.ours:
             told |= {"LAMPLIGHT_MQTT": self.mqtt, **credential_settings(self.bridge)}
         return {**told, **self.given}
+
+    def vendor_key(self) -> str:
+        """What seals vendors' secrets in this folder's database; made once, readable by its owner only."""
+        path = self.folder / "vendor.key"
+        if not path.exists():
+            self.folder.mkdir(parents=True, exist_ok=True)
+            path.touch(mode=0o600)
+            path.write_text(secrets.token_urlsafe(32))
+        return path.read_text()
 
     # The servers themselves ----------------------------------------------------------------------------------
 

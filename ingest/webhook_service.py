@@ -1,0 +1,199 @@
+"""The way of a post from a vendor's cloud into Kafka: through the same door as a gateway's message, and answered after it.
+
+1. Decode, with the decoders that everybody uses; what means nothing becomes a refusal.
+2. Wait in the lane: one batch at a time passes registry, sorting and Kafka, whatever has come meanwhile is the next.
+3. Only when Kafka has what became of the post (a reading, a refusal) is it answered. If that takes too long the vendor
+   is told to come again; what it then repeats is the same fact under the same id.
+4. A vendor that only says "data waits" is answered when that is in the database; the data is fetched afterwards and
+   takes the same lane.
+"""
+
+import asyncio
+import contextlib
+from collections import deque
+from collections.abc import Callable
+from datetime import datetime
+from typing import NamedTuple, Protocol
+
+import structlog
+
+from ingest import wire
+from ingest.service import Intake, Meter
+from ingest.sorting import Message, read
+from ingest.store import Away
+from ingest.webhook_store import Account, Tokens
+from ingest.webhooks import Source, Vendor, Waiting, name_of, named, waiting
+
+log = structlog.get_logger()
+
+ROOM = 256  # posts waiting for the door; each is at most 64 KiB
+BATCH = 100
+ANSWER_WITHIN_S = 5.0
+FETCH_EVERY_S = 2.0
+
+
+class Busy(Exception):
+    """Not kept yet, or nobody knows: the vendor has to come again."""
+
+
+class Stored(Protocol):
+    """What is known of sources and fetches (`webhook_store.Webhooks`). Every method raises Away while it cannot say."""
+
+    async def source(self, source_id: str, vendor: Vendor) -> Source | None: ...
+    async def connect(self, source_id: str, account: str, tokens: Tokens) -> bool: ...
+    async def account(self, source_id: str, account: str) -> Account | None: ...
+    async def wait_for(self, what: Waiting, *, now: datetime) -> None: ...
+    async def next(self, *, now: datetime) -> tuple[Waiting, datetime] | None: ...
+    async def fetched(self, what: Waiting, asked_at: datetime, *, now: datetime) -> bool: ...
+    async def later(self, what: Waiting, *, trouble: str, now: datetime) -> None: ...
+    async def oldest(self) -> datetime | None: ...
+
+
+class Renewed(NamedTuple):
+    """What a cloud answered, and the tokens it gave us on the way, if any: the old ones are void then."""
+
+    body: bytes | None  # None: it did not say, `trouble` says why
+    tokens: Tokens | None = None
+    trouble: str = ""
+
+
+class Cloud(Protocol):
+    """A vendor from which data is fetched (`withings_cloud.Withings`). Never raises for what the vendor does."""
+
+    async def measures(self, account: Account, *, since: int | None, until: int | None) -> Renewed: ...
+
+
+class FetchMeter(Protocol):
+    """Where fetching counts."""
+
+    def waiting_since(self, seconds: float) -> None: ...
+
+
+class Lane:
+    """One batch after the other through the door; `keep` returns when Kafka has the message."""
+
+    def __init__(self, intake: Intake, *, clock: Callable[[], datetime], meter: Meter) -> None:
+        self._intake, self._clock, self._meter = intake, clock, meter
+        self._waiting: deque[tuple[Message, asyncio.Future[wire.No | None]]] = deque()
+        self._come = asyncio.Event()
+
+    async def keep(self, message: Message) -> wire.No | None:
+        """Why it was set aside, or None: kept as what it says. Raises Busy when too many wait already."""
+        if len(self._waiting) >= ROOM:
+            raise Busy
+        done: asyncio.Future[wire.No | None] = asyncio.get_running_loop().create_future()
+        self._waiting.append((message, done))
+        self._come.set()
+        return await asyncio.shield(done)  # whoever stops waiting does not stop the door
+
+    async def run(self) -> None:
+        """Serve the lane for ever; nothing but the end of the process keeps a batch from finishing."""
+        noting = asyncio.create_task(self._intake.note_now_and_then(), name="webhooks.note")
+        try:
+            while True:
+                await self._come.wait()
+                batch = [self._waiting.popleft() for _ in range(min(BATCH, len(self._waiting)))]
+                if not self._waiting:
+                    self._come.clear()
+                await self._serve(batch)
+        finally:
+            noting.cancel()
+
+    async def _serve(self, batch: list[tuple[Message, asyncio.Future[wire.No | None]]]) -> None:
+        now = self._clock()
+        messages = [message for message, _ in batch]
+        found = await self._intake.settle(messages, await self._intake.look_up(messages, now), now)
+        noes = {(source, no.id): no for source, answer in found.answers.items() for no in answer.refused}
+        for message, done in batch:
+            self._intake.heard(message.gateway_id, now)
+            done.set_result(noes.get((message.gateway_id, name_of(message))))
+        found.tally.received = len(batch)
+        found.tally.ack_seconds = (self._clock() - now).total_seconds()
+        self._meter.batch(found.tally)
+
+
+class Door:
+    """What the HTTP side asks for."""
+
+    def __init__(self, stored: Stored, lane: Lane, *, clock: Callable[[], datetime]) -> None:
+        self._stored, self._lane, self._clock = stored, lane, clock
+
+    async def source(self, source_id: str, vendor: Vendor) -> Source | None:
+        try:
+            async with asyncio.timeout(ANSWER_WITHIN_S):
+                return await self._stored.source(source_id, vendor)
+        except (Away, TimeoutError):
+            raise Busy from None
+
+    async def take(self, source: Source, body: bytes) -> wire.No | None:
+        """Keep a post of an authentic source for good, or raise Busy. None: kept as what it says."""
+        message = _read(source.source_id, source.vendor, body)
+        notified = waiting(source.source_id, message)
+        try:
+            async with asyncio.timeout(ANSWER_WITHIN_S):
+                if notified is None:
+                    return await self._lane.keep(message)
+                await self._stored.wait_for(notified, now=self._clock())
+                return None
+        except (Away, TimeoutError):
+            raise Busy from None
+
+
+def _read(source_id: str, vendor: str, body: bytes) -> Message:
+    message, error = read(source_id, vendor, body)
+    if error is not None:
+        log.error("webhooks.decoder_raised", error=type(error).__name__)
+    return named(source_id, message)
+
+
+async def fetch(
+    stored: Stored,
+    cloud: Cloud,
+    lane: Lane,
+    *,
+    vendor: Vendor,
+    clock: Callable[[], datetime],
+    meter: FetchMeter,
+    stopping: asyncio.Event,
+) -> None:
+    """Fetch what waits, the oldest first, until `stopping`; what fails is tried again, less and less often."""
+    while not stopping.is_set():
+        try:
+            oldest = await stored.oldest()
+            meter.waiting_since((clock() - oldest).total_seconds() if oldest is not None else 0.0)
+            while (found := await stored.next(now=clock())) is not None:
+                await _fetch_one(stored, cloud, lane, *found, vendor=vendor, clock=clock)
+        except Away as away:
+            log.warning("webhooks.database_away", error=str(away))
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(FETCH_EVERY_S):
+                await stopping.wait()
+
+
+async def _fetch_one(
+    stored: Stored,
+    cloud: Cloud,
+    lane: Lane,
+    what: Waiting,
+    asked_at: datetime,
+    *,
+    vendor: Vendor,
+    clock: Callable[[], datetime],
+) -> None:
+    account = await stored.account(what.source_id, what.account)
+    if account is None:
+        await stored.later(what, trouble="unknown-account", now=clock())
+        return
+    told = await cloud.measures(account, since=what.since, until=what.until)
+    if told.tokens is not None:  # at once: the ones before are void
+        await stored.connect(what.source_id, what.account, told.tokens)
+    if told.body is None:
+        log.warning("webhooks.fetch_failed", why=told.trouble)
+        await stored.later(what, trouble=told.trouble, now=clock())
+        return
+    try:
+        await lane.keep(_read(what.source_id, vendor, told.body))
+    except Busy:
+        await stored.later(what, trouble="busy", now=clock())
+        return
+    await stored.fetched(what, asked_at, now=clock())
