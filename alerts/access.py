@@ -18,8 +18,11 @@ WORKS: Final[dict[Queue, frozenset[str]]] = {
     Queue.TECHNICAL: _TEAM | {"admin"},
 }
 
+ON_CALL: Final = ("nurse", "physician", "coordinator")
+"""Who may be on the rota."""
+
 CHAINS: Final = frozenset({"admin", "physician"})
-"""Who says whom to call when nobody comes."""
+"""Who says whom to call when nobody comes, what the practice promises, and who is on the rota."""
 
 
 def seen_by(role: str) -> list[Queue]:

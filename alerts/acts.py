@@ -132,7 +132,7 @@ def hand_back(act: Act, episodes: Sequence[Episode]) -> Answer:
 
 def escalate(act: Act, episode: Episode, note: str) -> Answer:
     """Ask a provider; the clock starts for them."""
-    due = act.now + act.policy.escalated.of(episode.severity)
+    due = act.policy.provider_due(act.now, episode.severity)
     return _somebody_elses(act, [episode]) or _each(
         act,
         [episode],

@@ -1,9 +1,9 @@
 """What these screens ask of the web frame and of the doorbell, as protocols: the frame is not imported."""
 
 import asyncio
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from contextlib import AbstractAsyncContextManager, AbstractContextManager
-from datetime import date, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from typing import Any, Protocol
 from uuid import UUID
 from zoneinfo import ZoneInfo
@@ -53,6 +53,9 @@ class Desk(Protocol):
         self, request: Request, template: str, *, status_code: int = 200, **context: Any
     ) -> HTMLResponse: ...
     async def patients(self, conn: AsyncConnection, ids: Iterable[UUID]) -> Mapping[UUID, Patient]: ...
+    async def colleagues(
+        self, conn: AsyncConnection, *, roles: Collection[str] = ()
+    ) -> Mapping[UUID, str]: ...
     def now(self) -> datetime: ...
 
 
@@ -70,6 +73,19 @@ def midnight(who: Who, now: datetime) -> datetime:
     """When today began in the practice's civil time."""
     zone = ZoneInfo(who.zone)
     return datetime.combine(now.astimezone(zone).date(), datetime.min.time(), zone)
+
+
+def instant(text: str, zone: str) -> datetime | None:
+    """A `datetime-local` field in the practice's civil time; None for anything else.
+
+    >>> instant("2026-11-03T10:00", "America/New_York").isoformat(), instant("soon", "UTC")
+    ('2026-11-03T15:00:00+00:00', None)
+    """
+    try:
+        at = datetime.fromisoformat(text)
+    except ValueError:
+        return None
+    return None if at.tzinfo else at.replace(tzinfo=ZoneInfo(zone)).astimezone(UTC)
 
 
 def days_before(now: datetime, days: int) -> datetime:

@@ -21,6 +21,23 @@ class Channel(StrEnum):
     WEBHOOK = "webhook"
 
 
+ON_CALL: Final = "on-call"
+"""A target that stands for whoever is on call when the call goes out."""
+ROLES: Final = {"role:nurse": "nurse", "role:physician": "physician", "role:coordinator": "coordinator"}
+"""Targets that stand for everybody of a role."""
+TARGETS: Final = {
+    ON_CALL: "Whoever is on call",
+    "role:physician": "Every physician",
+    "role:nurse": "Every nurse",
+    "role:coordinator": "Every coordinator",
+}
+
+
+def target_text(target: str) -> str:
+    """Whom a rung calls, in words."""
+    return TARGETS.get(target, target)
+
+
 class Page(msgspec.Struct, frozen=True, kw_only=True):
     """One call to make: to whom, about which coming of which episode, for the how many-th time."""
 
@@ -81,7 +98,9 @@ def message(page: Page, *, public_url: str, now: datetime) -> Message:
     )
 
 
-def refusal(channel: str, target: str, wait_minutes: int, repeat_minutes: int | None) -> str | None:
+def refusal(  # noqa: PLR0911 - one line per answer
+    channel: str, target: str, wait_minutes: int, repeat_minutes: int | None
+) -> str | None:
     """Why this rung cannot be added, or None.
 
     >>> refusal("email", "duty@practice.example", 0, 30) is None
@@ -89,7 +108,10 @@ def refusal(channel: str, target: str, wait_minutes: int, repeat_minutes: int | 
     >>> refusal("webhook", "http://pager.example/x", 0, None)
     'A webhook is an https address.'
     """
-    if channel == Channel.EMAIL:
+    if target in TARGETS:
+        if channel != Channel.EMAIL:
+            return "People are called by e-mail; a webhook is an https address."
+    elif channel == Channel.EMAIL:
         name, at, domain = target.partition("@")
         if not (name and at and "." in domain) or any(c.isspace() or c in ",;<>" for c in target):
             return "Write one e-mail address."

@@ -1,15 +1,18 @@
 """Calling when nobody comes: pages are made from rows, sent until they are taken, and stop when somebody claims."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
 from datetime import datetime
+from typing import Protocol
+from uuid import UUID
 
 import psycopg
 import structlog
+from psycopg import AsyncConnection
 
-from alerts import page_store
-from alerts.escalation import Page, message, wait
+from alerts import page_store, rota_store
+from alerts.escalation import ON_CALL, ROLES, Page, message, wait
 from alerts.notify import NotSent, Ways
 from alerts.service import Transact
 
@@ -18,7 +21,31 @@ log = structlog.get_logger()
 SEND_S = 30.0  # less than the lease
 
 
-async def call(transact: Transact, ways: Ways, *, public_url: str, now: datetime) -> tuple[int, int]:
+class People(Protocol):
+    """Who knows how staff are reached."""
+
+    async def addresses(
+        self,
+        conn: AsyncConnection,
+        practice_id: int,
+        *,
+        staff: Collection[UUID] = (),
+        role: str | None = None,
+    ) -> Sequence[str]:
+        """The e-mail addresses of these people, or of everybody with that role, as far as they still work there."""
+        ...
+
+
+class Nobody:
+    """Only written addresses are called."""
+
+    async def addresses(self, *_: object, **__: object) -> Sequence[str]:
+        return ()
+
+
+async def call(
+    transact: Transact, ways: Ways, *, public_url: str, now: datetime, people: People | None = None
+) -> tuple[int, int]:
     """One round; (sent, failed).
 
     1. Make what became due, give up what somebody came for, take a lease on what is to be sent; commit.
@@ -30,7 +57,13 @@ async def call(transact: Transact, ways: Ways, *, public_url: str, now: datetime
         await page_store.make(conn, now=now)
         await page_store.give_up(conn)
         pages = await page_store.take(conn, now=now)
-    results = await asyncio.gather(*(_send(ways, page, public_url=public_url, now=now) for page in pages))
+        targets = await _targets(conn, people or Nobody(), pages, now=now)
+    results = await asyncio.gather(
+        *(
+            _send(ways, page, reached, public_url=public_url, now=now)
+            for page, reached in zip(pages, targets, strict=True)
+        )
+    )
     if pages:
         async with transact() as conn:
             for page, failure in zip(pages, results, strict=True):
@@ -41,14 +74,39 @@ async def call(transact: Transact, ways: Ways, *, public_url: str, now: datetime
     return results.count(None), len(results) - results.count(None)
 
 
-async def _send(ways: Ways, page: Page, *, public_url: str, now: datetime) -> str | None:
-    """None when it was taken; otherwise the name of what went wrong."""
+async def _targets(
+    conn: AsyncConnection, people: People, pages: Sequence[Page], *, now: datetime
+) -> list[Sequence[str]]:
+    """Whom each call reaches now: an address as written, whoever is on call, everybody of a role."""
+    on_call = await rota_store.on_call_of(
+        conn, {page.practice_id for page in pages if page.target == ON_CALL}, at=now
+    )
+    found: list[Sequence[str]] = []
+    for page in pages:
+        if page.target == ON_CALL:
+            somebody = on_call.get(page.practice_id)
+            staff = [somebody] if somebody else []
+            found.append(await people.addresses(conn, page.practice_id, staff=staff) if staff else ())
+        elif page.target in ROLES:
+            found.append(await people.addresses(conn, page.practice_id, role=ROLES[page.target]))
+        else:
+            found.append((page.target,))
+    return found
+
+
+async def _send(
+    ways: Ways, page: Page, targets: Sequence[str], *, public_url: str, now: datetime
+) -> str | None:
+    """None when all of them took it; otherwise the name of what went wrong. A repetition has the same key."""
     way = ways.get(page.channel)
     if way is None:
         return "NotSetUp"
+    if not targets:
+        return "NobodyOnCall" if page.target == ON_CALL else "NobodyOfThatRole"
     try:
         async with asyncio.timeout(SEND_S):
-            await way.send(page.target, message(page, public_url=public_url, now=now))
+            for target in targets:
+                await way.send(target, message(page, public_url=public_url, now=now))
     except NotSent as error:
         log.warning("alerts.not_sent", channel=page.channel, failure=str(error), tries=page.tries)
         return str(error)
@@ -64,12 +122,13 @@ async def keep_calling(
     stopping: asyncio.Event,
     *,
     public_url: str,
+    people: People | None = None,
     every_s: float = 5.0,
 ) -> None:
     """Call until asked to stop."""
     while not stopping.is_set():
         try:
-            await call(transact, ways, public_url=public_url, now=clock())
+            await call(transact, ways, public_url=public_url, now=clock(), people=people)
         except (psycopg.OperationalError, psycopg.InterfaceError) as error:
             log.warning("alerts.calling_away", error=type(error).__name__)
         with suppress(TimeoutError):

@@ -8,11 +8,23 @@ from urllib.parse import parse_qs, urlsplit
 from uuid import UUID, uuid4
 from zoneinfo import ZoneInfo
 
+import msgspec
 from fastapi import HTTPException, Request
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
 from psycopg import AsyncConnection
 
-from alerts import episode_web, escalation, page_store, queue_web, report_store, screen_store, service, store
+from alerts import (
+    episode_web,
+    escalation,
+    page_store,
+    policy_store,
+    queue_web,
+    report_store,
+    rota_store,
+    screen_store,
+    service,
+    store,
+)
 from alerts.absence import LABELS, OFTEN, Arrangement, refusal, span
 from alerts.access import CHAINS, WORKS, seen_by
 from alerts.acts import PHYSICIAN, Act, Answer
@@ -24,6 +36,7 @@ from alerts.episode import Episode, NotPossible, State
 from alerts.events import Severity
 from alerts.policy import Policy
 from alerts.queue_web import View, view_of
+from alerts.rota import next_up, on_call
 from alerts.row import worst_first
 from alerts.worklist import Viewer, places, summary, time_left
 
@@ -34,12 +47,18 @@ class Pages:
     """The room's pages on one desk under one policy."""
 
     def __init__(self, desk: Desk, policy: Policy) -> None:
-        self.desk, self._policy = desk, policy
+        self.desk, self.policy = desk, policy
 
     def act(self, request: Request) -> Act:
         """What this person is doing with this request, under an id of its own."""
         desk = self.desk
-        return Act(act_id=uuid4(), person=person(desk.who(request)), policy=self._policy, now=desk.now())
+        return Act(act_id=uuid4(), person=person(desk.who(request)), policy=self.policy, now=desk.now())
+
+    async def acting(self, request: Request, conn: AsyncConnection) -> Act:
+        """The same under the policy that holds in this practice now: leases and due times come from it."""
+        act, practice_id = self.act(request), self.desk.who(request).practice_id
+        held = await policy_store.in_force(conn, [practice_id], otherwise=self.policy)
+        return msgspec.structs.replace(act, policy=held.of(practice_id))
 
     def allowed(self, request: Request) -> str:
         """The role, if it has any queue to look at."""
@@ -78,7 +97,7 @@ class Pages:
         """One act on what a patient has in one queue."""
         must_work(self.desk.who(request), queue)
         async with self.desk.transaction(request) as conn:
-            answer = await do(conn, self.act(request))
+            answer = await do(conn, await self.acting(request, conn))
         return await self.answered(request, answer, back=back)
 
     async def on_episode(
@@ -93,8 +112,8 @@ class Pages:
         ends: bool = True,
     ) -> Response:
         """One act on one episode. `ends`: the work is done here, so the way leads back to the list."""
-        act = self.act(request)
         async with self.desk.transaction(request) as conn:
+            act = await self.acting(request, conn)
             episode = await episode_web.found(conn, self.desk, request, episode_id)
             must_work(self.desk.who(request), episode.queue)
             answer = await service.on_episode(conn, episode_id, act, lambda e: decide(act, e), seen=seen)
@@ -177,7 +196,7 @@ class Pages:
             readings=readings,
             since=since,
             until=now,
-            policy=self._policy,
+            policy=self.policy,
             overdue=overdue,
         )
 
@@ -191,12 +210,15 @@ class Pages:
             episodes = await screen_store.open_episodes(conn, {brief.patient_id for brief in found})
             done = await report_store.done(conn, since=act.now - timedelta(hours=hours))
             done = [one for one in done if about(one.concern).queue in queues]
+            shifts = await rota_store.shifts(conn, since=act.now, until=act.now + timedelta(days=3))
             patients = await desk.patients(conn, {*episodes, *(one.patient_id for one in done)})
         every = [e for group in episodes.values() for e in group if e.queue in queues]
         return desk.page(
             request,
             "alerts/handover.html",
             hours=hours,
+            current=on_call(shifts, act.now),
+            following=next_up(shifts, act.now),
             summary=summary(places(found, viewer, now=act.now)),
             waiting=worst_first([e for e in every if e.state is State.WAITING]),
             escalated=worst_first([e for e in every if e.state is State.ESCALATED]),
@@ -216,6 +238,7 @@ class Pages:
         desk, who = self.desk, self.desk.who(request)
         async with desk.transaction(request) as conn:
             rungs = await page_store.rungs(conn)
+            shifts = await rota_store.shifts(conn, since=desk.now(), until=desk.now())
         return desk.page(
             request,
             "alerts/chain.html",
@@ -225,6 +248,10 @@ class Pages:
             works=who.role in CHAINS,
             severities=list(reversed(Severity)),
             minutes=minutes_text,
+            targets=escalation.TARGETS,
+            target_text=escalation.target_text,
+            current=on_call(shifts, desk.now()),
+            clock=self.act(request).clock,
         )
 
     async def lengthen(self, request: Request, rung: page_store.Rung) -> Response:

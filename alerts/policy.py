@@ -11,6 +11,7 @@ import msgspec
 
 from alerts.dispositions import DISPOSITIONS, Rest
 from alerts.events import Severity
+from alerts.hours import Hours
 
 
 class Spans(NamedTuple):
@@ -41,6 +42,10 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
     """From receipt to somebody having claimed it."""
     escalated: Spans = Spans(_MINUTES_30, _HOURS_4, _DAY)
     """From escalation to a provider having claimed it."""
+    hours: Hours | None = None
+    """When somebody answers. Targets count service time only; None: always."""
+    round_the_clock: tuple[Severity, ...] = (Severity.CRITICAL,)
+    """Severities that are promised at any hour, whatever the service hours say."""
     pages_until: timedelta = timedelta(hours=4)
     """A reading received later than this after it was taken pages nobody: at most a watch, marked late.
 
@@ -71,7 +76,16 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
         >>> Policy().due(datetime(2026, 1, 5, 9, tzinfo=UTC), Severity.CRITICAL).isoformat()
         '2026-01-05T09:30:00+00:00'
         """
-        return since + self.targets.of(severity)
+        return self._promised(since, self.targets.of(severity), severity)
+
+    def provider_due(self, since: datetime, severity: Severity) -> datetime:
+        """When a provider should have taken what was escalated then."""
+        return self._promised(since, self.escalated.of(severity), severity)
+
+    def _promised(self, since: datetime, span: timedelta, severity: Severity) -> datetime:
+        if self.hours is None or severity in self.round_the_clock:
+            return since + span
+        return self.hours.after(since, span)
 
     def rests(self, disposition: str | None, severity: Severity) -> timedelta:
         """How long findings of this severity stay quiet after that disposition."""

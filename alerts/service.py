@@ -12,7 +12,7 @@ import psycopg
 import structlog
 from psycopg import AsyncConnection
 
-from alerts import acts, store
+from alerts import acts, policy_store, store
 from alerts.absence import weigh
 from alerts.acts import Act, Answer, Last
 from alerts.concerns import Queue
@@ -59,12 +59,14 @@ class AlertsRoom:
             return []
         patients = {scored.patient_id for scored in live}
         oldest = min(scored.received_at for scored in live)
+        practices = {scored.practice_id for scored in live}
+        policies = await policy_store.in_force(conn, practices, otherwise=self._policy)
         known = await store.known(conn, patients, closed_since=oldest - self._policy.reopen_within)
         before = {e.episode_id: e.number for concerns in known.values() for e in concerns.values()}
         done: list[tuple[Scored, Outcome]] = []
         for scored in live:
             concerns = known.setdefault(scored.patient_id, {})
-            for outcome in fold(scored, concerns, self._policy, now=now):
+            for outcome in fold(scored, concerns, policies.of(scored.practice_id), now=now):
                 if outcome.episode is not None and outcome.episode is not concerns.get(outcome.concern):
                     concerns[outcome.concern] = outcome.episode
                     done.append((scored, outcome))
@@ -232,13 +234,16 @@ async def hear_silence(
         return 0
     patients = {expected.patient_id for expected in due}
     causes = await homes.unreachable(conn, patients, now=now)
+    practices = {expected.practice_id for expected in due}
+    policies = await policy_store.in_force(conn, practices, otherwise=policy)
     known = await store.known(conn, patients, closed_since=now)
     before = {e.episode_id: e.number for concerns in known.values() for e in concerns.values()}
     made: list[Transition] = []
     again = []
     for expected in due:
         concerns = known.setdefault(expected.patient_id, {})
-        silence = weigh(expected, concerns, causes.get(expected.patient_id), policy, now=now)
+        held = policies.of(expected.practice_id)
+        silence = weigh(expected, concerns, causes.get(expected.patient_id), held, now=now)
         again.append((expected, silence.look_again))
         if silence.transition is not None:
             made.append(silence.transition)

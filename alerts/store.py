@@ -304,7 +304,7 @@ async def expect(conn: AsyncConnection, scores: Sequence[Scored], *, every: time
         await conn.execute(
             """INSERT INTO alerts.expectation AS e (patient_id, kind, practice_id, every_hours, last_at, due_at)
                SELECT patient_id, kind, practice_id, %(hours)s, last_at, last_at + %(hours)s * interval '1 hour'
-                 FROM unnest(%(patients)s::uuid[], %(kinds)s::text[], %(practices)s::int[], %(last)s::timestamptz[])
+                 FROM unnest(%(patients)b::uuid[], %(kinds)b::text[], %(practices)b::int[], %(last)b::timestamptz[])
                       AS t (patient_id, kind, practice_id, last_at)
                ON CONFLICT (patient_id, kind) DO UPDATE
                   SET last_at = excluded.last_at,

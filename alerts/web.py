@@ -8,7 +8,7 @@ from uuid import UUID, uuid4
 from fastapi import APIRouter, Form, Header, HTTPException, Query, Request
 from fastapi.responses import HTMLResponse, JSONResponse, PlainTextResponse, RedirectResponse, Response
 
-from alerts import acts, episode_web, page_store, service, stream_web
+from alerts import acts, episode_web, page_store, policy_web, rota_web, service, stream_web
 from alerts.access import CHAINS, WORKS
 from alerts.burden import PUBLISHED, minutes_text, table
 from alerts.concerns import Queue, about
@@ -34,6 +34,8 @@ def router(desk: Desk, bell: Doorbell, policy: Policy = DEFAULT) -> APIRouter:
     _agreed(routes, pages)
     _reported(routes, pages)
     _called(routes, pages)
+    policy_web.add(routes, pages)
+    rota_web.add(routes, pages)
     return routes
 
 
@@ -104,7 +106,7 @@ def _done_to_patients(routes: APIRouter, pages: Pages) -> None:
         if not any(pages.allowed(request) in roles for roles in WORKS.values()):
             raise HTTPException(403, "You have nothing here to undo.")
         async with pages.desk.transaction(request) as conn:
-            answer = await service.undo(conn, act_id, pages.act(request))
+            answer = await service.undo(conn, act_id, await pages.acting(request, conn))
         return await pages.answered(request, answer, back=back)
 
 
@@ -256,8 +258,10 @@ def _called(routes: APIRouter, pages: Pages) -> None:
         wait_minutes: Number = 0,
         repeat_minutes: Text = "",
         channel: Text = "",
+        whom: Text = "",
         target: Text = "",
     ) -> Response:
+        """`whom` is one of `escalation.TARGETS`, or empty for the address in `target`."""
         pages.desk.require(request, *CHAINS)
         rung = Rung(
             rung_id=uuid4(),
@@ -265,7 +269,7 @@ def _called(routes: APIRouter, pages: Pages) -> None:
             wait_minutes=wait_minutes,
             repeat_minutes=int(repeat_minutes) if repeat_minutes.isdecimal() else None,
             channel=channel,
-            target=target.strip(),
+            target=whom or target.strip(),
         )
         return await pages.lengthen(request, rung)
 

@@ -1,11 +1,11 @@
 """The frame around every room's screens: who is asking, one transaction under their practice's row-level security, CSRF."""
 
 import secrets
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Collection, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import date, datetime
-from typing import Any
+from typing import Any, Final
 from urllib.parse import quote, urlsplit
 from uuid import UUID
 from zoneinfo import ZoneInfo
@@ -21,6 +21,7 @@ from deploy.web import session
 from deploy.web.session import Who
 
 SAFE = {"GET", "HEAD", "OPTIONS"}
+PATIENT: Final = "SELECT patient_id, name, mrn, born, zone FROM who.patient"
 
 
 class SignInNeeded(Exception):
@@ -127,17 +128,22 @@ class Desk:
 
     async def patients(self, conn: Connection, ids: Iterable[UUID]) -> dict[UUID, Patient]:
         """The patients among `ids` whom this transaction may see."""
-        rows = await (
-            await conn.execute(
-                "SELECT patient_id, name, mrn, born, zone FROM who.patient WHERE patient_id = ANY(%s)",
-                (list(ids),),
-            )
-        ).fetchall()
-        return {r[0]: Patient(patient_id=r[0], name=r[1], mrn=r[2], born=r[3], zone=r[4]) for r in rows}
+        rows = await conn.execute(f"{PATIENT} WHERE patient_id = ANY(%s)", (list(ids),))
+        return {patient.patient_id: patient for patient in map(_patient, await rows.fetchall())}
 
-    async def colleagues(self, conn: Connection) -> dict[UUID, str]:
-        """Everybody of the practice by id, so that a page can name who holds what."""
-        return dict(await (await conn.execute("SELECT staff_id, name FROM who.staff")).fetchall())
+    async def roster(self, conn: Connection) -> dict[UUID, Patient]:
+        """Every patient whom this transaction may see: the practice's."""
+        rows = await conn.execute(PATIENT)
+        return {patient.patient_id: patient for patient in map(_patient, await rows.fetchall())}
+
+    async def colleagues(self, conn: Connection, *, roles: Collection[str] = ()) -> dict[UUID, str]:
+        """Everybody of the practice by id, so that a page can name who holds what; of `roles` only, if any are named."""
+        rows = await conn.execute(
+            """SELECT staff_id, name FROM who.staff
+                WHERE cardinality(%(roles)s::text[]) = 0 OR role = ANY(%(roles)s) AND active ORDER BY name""",
+            {"roles": list(roles)},
+        )
+        return dict(await rows.fetchall())
 
     def page(
         self, request: Request, template: str, *, status_code: int = 200, **context: Any
@@ -161,6 +167,10 @@ class Desk:
             scripts_everywhere=self._scripts,
             **context,
         )
+
+
+def _patient(row: tuple[Any, ...]) -> Patient:
+    return Patient(patient_id=row[0], name=row[1], mrn=row[2], born=row[3], zone=row[4])
 
 
 def from_here(request: Request) -> bool:
