@@ -44,6 +44,7 @@ class Settings:
     mqtt_key: Path | None = None
     host: str = "127.0.0.1"
     web_port: int = 8080
+    webhooks_port: int = 8081
     status_port: int = 0  # /metrics, /healthz, /readyz of this process; 0: none
     public_url: str = "http://127.0.0.1:8080"  # origin that browsers see; https makes cookies Secure
     smtp: str = ""  # host:port of the mail server that carries calls to people; empty: none are mailed

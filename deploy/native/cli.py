@@ -111,6 +111,7 @@ def up(
         hooks = stack.ports["webhooks"] if stack.alive("webhooks") else stack.ports.choose("webhooks")
         told = {
             "LAMPLIGHT_WEB_PORT": str(port),
+            "LAMPLIGHT_WEBHOOKS_PORT": str(hooks),
             "LAMPLIGHT_PUBLIC_URL": url,
             "LAMPLIGHT_DEMO_FILE": str(stack.folder / "demo.json"),
             **stack.environment(),
