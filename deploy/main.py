@@ -22,7 +22,6 @@ from deploy.device_days import device_days, last_measured
 from deploy.homes import Hubs
 from deploy.lifecycle import Life, Service, serve_http
 from deploy.origins import Archives
-from deploy.people import Staff
 from deploy.pump import Course, Pump, consumer
 from deploy.relay import Relay
 from deploy.settings import Settings
@@ -33,19 +32,19 @@ from ingest import wire
 from ingest.archive import ReadingArchive, RefusalArchive
 from ingest.events import READINGS, REFUSED, Reading, Refused
 from ingest.mqtt import Broker, dial
-from ingest.service import run as listening
-from ingest.store import Registry
 from ingest.seal import Seal
 from ingest.service import Intake
+from ingest.service import run as listening
+from ingest.store import Registry
 from ingest.stream import Stream
-from risk.events import SCORES, Scored
-from risk.service import RiskRoom
 from ingest.webhook_service import Door, Lane, fetch
 from ingest.webhook_store import Webhooks
 from ingest.webhook_web import app as webhook_app
 from ingest.webhooks import Vendor
 from ingest.withings_cloud import Withings
 from risk import web as risk_web
+from risk.events import SCORES, Scored
+from risk.service import RiskRoom
 
 BRIDGE = "bridge"
 """Ingest's name at the broker: the common name of its certificate, and so its user and its client id."""
@@ -119,8 +118,6 @@ async def listen(settings: Settings, opened: AsyncExitStack, life: Life) -> None
     )
 
 
-async def archive(settings: Settings, opened: AsyncExitStack, life: Life) -> None:
-    """readings.v1 and refused.v1 → the archive"""
 async def webhooks(settings: Settings, opened: AsyncExitStack, life: Life) -> None:
     """Posts of vendors' clouds → readings.v1 and refused.v1; what they only announce is fetched"""
     settings.require("kafka", "database", "vendor_key")
@@ -154,6 +151,8 @@ async def webhooks(settings: Settings, opened: AsyncExitStack, life: Life) -> No
         fetching.cancel()
 
 
+async def archive(settings: Settings, opened: AsyncExitStack, life: Life) -> None:
+    """readings.v1 and refused.v1 → the archive"""
     await pumped(
         settings,
         opened,
@@ -196,12 +195,7 @@ async def alerts(settings: Settings, opened: AsyncExitStack, life: Life) -> None
     async with asyncio.TaskGroup() as group:
         group.create_task(
             keep_calling(
-                pool.connection,
-                ways(settings),
-                utc_now,
-                life.stopping,
-                public_url=settings.public_url,
-                people=Staff(),
+                pool.connection, ways(settings), utc_now, life.stopping, public_url=settings.public_url
             ),
             name="alerts.calls",
         )
@@ -273,6 +267,6 @@ SERVICES: dict[str, Service] = {
     "risk": risk,
     "alerts": alerts,
     "ccm": ccm,
+    "webhooks": webhooks,
     "web": web,
 }
-    "webhooks": webhooks,
