@@ -22,6 +22,7 @@ from deploy.device_days import device_days, last_measured
 from deploy.homes import Hubs
 from deploy.lifecycle import Life, Service, serve_http
 from deploy.origins import Archives
+from deploy.people import Staff
 from deploy.pump import Course, Pump, consumer
 from deploy.relay import Relay
 from deploy.settings import Settings
@@ -195,7 +196,12 @@ async def alerts(settings: Settings, opened: AsyncExitStack, life: Life) -> None
     async with asyncio.TaskGroup() as group:
         group.create_task(
             keep_calling(
-                pool.connection, ways(settings), utc_now, life.stopping, public_url=settings.public_url
+                pool.connection,
+                ways(settings),
+                utc_now,
+                life.stopping,
+                public_url=settings.public_url,
+                people=Staff(),
             ),
             name="alerts.calls",
         )
