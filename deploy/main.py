@@ -43,7 +43,6 @@ from ingest.webhook_store import Webhooks
 from ingest.webhook_web import app as webhook_app
 from ingest.webhooks import Vendor
 from ingest.withings_cloud import Withings
-from risk import web as risk_web
 from risk.events import SCORES, Scored
 from risk.service import RiskRoom
 
