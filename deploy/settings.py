@@ -52,8 +52,8 @@ class Settings:
     smtp_user: str = ""
     smtp_password: Secret = NO_SECRET
     webhook_secret: Secret = NO_SECRET  # signs calls by webhook; empty: none are posted
-    demo_file: Path | None = None  # where the demo keeps its sign-ins
     vendor_key: Secret = NO_SECRET  # seals the secrets of vendors' clouds in the database: KEY, or NEW,OLD
+    demo_file: Path | None = None  # where the demo keeps its sign-ins
 
     def require(self, *names: str) -> "Settings":
         """Return self, or complain about every missing one of `names` at once."""
