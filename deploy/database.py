@@ -21,6 +21,9 @@ Connection = psycopg.AsyncConnection
 OUTAGES = (psycopg.OperationalError, psycopg.InterfaceError, PoolTimeout)
 """The database is away, was restarted, or threw us out: worth retrying; everything else is a fault of ours."""
 
+TOO_SLOW = (psycopg.errors.IdleInTransactionSessionTimeout, psycopg.errors.QueryCanceled)
+"""It ended our transaction because that took too long: worth retrying in smaller pieces."""
+
 
 async def _ready(conn: Connection) -> None:
     """Refuse a server that may forget what it acknowledged."""

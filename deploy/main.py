@@ -157,8 +157,14 @@ async def archive(settings: Settings, opened: AsyncExitStack, life: Life) -> Non
         settings,
         opened,
         life,
-        (Course(room="archive", source=READINGS, reads=Reading, target=None), ReadingArchive()),
-        (Course(room="refusals", source=REFUSED, reads=Refused, target=None), RefusalArchive()),
+        (
+            Course(room="archive", source=READINGS, reads=Reading, target=None, recognises=True),
+            ReadingArchive(),
+        ),
+        (
+            Course(room="refusals", source=REFUSED, reads=Refused, target=None, recognises=True),
+            RefusalArchive(),
+        ),
     )
 
 

@@ -39,7 +39,7 @@ from aiokafka.errors import CommitFailedError, IllegalStateError, KafkaError
 from psycopg_pool import AsyncConnectionPool
 
 from deploy import failpoints
-from deploy.database import OUTAGES, Connection, steadily
+from deploy.database import OUTAGES, TOO_SLOW, Connection, steadily
 
 log = structlog.get_logger()
 
@@ -112,12 +112,16 @@ class Claim:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Course(Generic[E]):
-    """From which topic, as which type, to which topic (None: the room ends the line)."""
+    """From which topic, as which type, to which topic (None: the room ends the line).
+
+    `recognises`: the room's own tables refuse what they have already, so the pump need not remember it a second time.
+    """
 
     room: str
     source: str
     reads: type[E]
     target: str | None
+    recognises: bool = False
 
 
 @asynccontextmanager
@@ -166,7 +170,7 @@ class Pump(ConsumerRebalanceListener, Generic[E]):  # type: ignore[misc]
         self._decoder = msgspec.json.Decoder(course.reads)
         self._encoder = msgspec.json.Encoder()
         self._claims: dict[TopicPartition, Claim] = {}
-        self._reached: dict[TopicPartition, int] = {}  # not yet told to Kafka
+        self._reached: dict[TopicPartition, int] = {}  # the next offset of each
         self._serving = False
         self._moving = time.monotonic()
 
@@ -242,10 +246,40 @@ class Pump(ConsumerRebalanceListener, Generic[E]):  # type: ignore[misc]
         epoch, offset, tries = await steadily(self._pool, take, what="claim")
         self._room.forget()  # state kept for this partition may be older than the database's
         try:
+            if await self._beyond_its_end(tp, offset):
+                log.error(
+                    "pump.topic_anew", room=self._course.room, partition=tp.partition, next_offset=offset
+                )
+                offset = await steadily(self._pool, lambda: self._from_the_start(tp, epoch), what="rewind")
             self._consumer.seek(tp, offset)
-        except IllegalStateError:  # revoked while we asked the database
+        except (
+            IllegalStateError,
+            KafkaError,
+        ):  # revoked, or Kafka went, while we asked: claimed at the next poll
             return
         self._claims[tp] = Claim(epoch, tries)
+        self._reached[tp] = offset
+
+    async def _beyond_its_end(self, tp: TopicPartition, offset: int) -> bool:
+        """Whether Kafka has less than we have read: the topic was made anew, or its log lost its end.
+
+        Asked again for a while: a new leader may not know its end yet.
+        """
+        for _ in range(5):
+            if offset <= (await self._consumer.end_offsets([tp]))[tp]:
+                return False
+            await asyncio.sleep(1)
+        return True
+
+    async def _from_the_start(self, tp: TopicPartition, epoch: int) -> int:
+        """Read all of it: what was served is recognised by its id; to go on at the old offset would skip what is new."""
+        async with self._pool.connection() as conn:
+            await conn.execute(
+                """UPDATE pump.partition SET next_offset = 0
+                    WHERE room = %s AND topic = %s AND partition = %s AND epoch = %s""",
+                (self._course.room, tp.topic, tp.partition, epoch),
+            )
+        return 0
 
     async def _serve(self, polled: dict[TopicPartition, list[ConsumerRecord]]) -> None:
         """Partitions above suspicion together; then each suspect by itself, so that only it can be blamed.
@@ -292,7 +326,8 @@ class Pump(ConsumerRebalanceListener, Generic[E]):  # type: ignore[misc]
     ) -> None:
         """One transaction, repeated through outages.
 
-        When the room raises, the partitions are served apart, and the one that raises again record by record.
+        When the room raises, the partitions are served apart, and the one that raises again record by record. When
+        the database ended the transaction because it took too long, the next tries are half as long each.
         """
         wait = 0.05
         alone = park is not None
@@ -301,26 +336,12 @@ class Pump(ConsumerRebalanceListener, Generic[E]):  # type: ignore[misc]
             try:
                 fresh, counts = await self._transact(claims, polled, park, alone=alone)
             except Replaced as replaced:
-                self._room.forget()
-                self._claims.pop(replaced.tp, None)
-                self._meter.fenced()
-                log.warning(
-                    "pump.replaced",
-                    room=self._course.room,
-                    partition=replaced.tp.partition,
-                    epoch=claims[replaced.tp].epoch,
-                )
-                # Two who believe they own it must not fence each other out in turns: let the other one work.
-                await asyncio.sleep(random.uniform(0.5, 2))  # noqa: S311 - jitter, not a secret
-            except OUTAGES as error:
-                self._room.forget()
-                log.warning("pump.database_away", room=self._course.room, error=type(error).__name__)
-                self._moving = time.monotonic()
-                await asyncio.sleep(wait)
-                wait = min(wait * 2, 5.0)
-                with contextlib.suppress(*OUTAGES, TimeoutError):
-                    async with asyncio.timeout(5):
-                        await self._pool.check()
+                await self._stand_back(replaced.tp)
+            except (*TOO_SLOW, *OUTAGES) as error:
+                if len(halves := self._interrupted(error, polled)) > 1:
+                    await self._apart(halves)
+                    return
+                wait = await self._wait_out(wait)
             except Exception as error:
                 self._room.forget()
                 if alone:
@@ -332,7 +353,7 @@ class Pump(ConsumerRebalanceListener, Generic[E]):  # type: ignore[misc]
                     partitions=len(claims),
                 )
                 if len(claims) > 1:
-                    await self._apart(polled)
+                    await self._apart([{tp: records} for tp, records in polled.items()])
                     return
                 alone = True
             else:
@@ -340,10 +361,42 @@ class Pump(ConsumerRebalanceListener, Generic[E]):  # type: ignore[misc]
                     self._served(claims, fresh, counts, seconds=time.monotonic() - started)
                 return
 
-    async def _apart(self, polled: dict[TopicPartition, list[ConsumerRecord]]) -> None:
-        """Each partition in a transaction of its own: only the one whose record raises goes record by record."""
-        for tp, records in polled.items():
-            await self._attempt({tp: records})
+    async def _stand_back(self, tp: TopicPartition) -> None:
+        """Two who believe they own a partition must not fence each other out in turns: let the other one work."""
+        self._room.forget()
+        claim = self._claims.pop(tp, None)
+        self._meter.fenced()
+        log.warning(
+            "pump.replaced", room=self._course.room, partition=tp.partition, epoch=claim and claim.epoch
+        )
+        await asyncio.sleep(random.uniform(0.5, 2))  # noqa: S311 - jitter, not a secret
+
+    async def _wait_out(self, wait: float) -> float:
+        """Pause, throw out dead connections, and say how long to wait the next time."""
+        self._moving = time.monotonic()
+        await asyncio.sleep(wait)
+        with contextlib.suppress(*OUTAGES, TimeoutError):
+            async with asyncio.timeout(5):
+                await self._pool.check()
+        return min(wait * 2, 5.0)
+
+    async def _apart(self, parts: Sequence[dict[TopicPartition, list[ConsumerRecord]]]) -> None:
+        """Each part in a transaction of its own: only the partition whose record raises goes record by record."""
+        for part in parts:
+            await self._attempt(part)
+
+    def _interrupted(
+        self, error: Exception, polled: dict[TopicPartition, list[ConsumerRecord]]
+    ) -> list[dict[TopicPartition, list[ConsumerRecord]]]:
+        """The database broke off: in which parts to try again. Halves if it was because we took too long."""
+        self._room.forget()
+        slow = isinstance(error, TOO_SLOW)
+        log.warning(
+            "pump.too_slow" if slow else "pump.database_away",
+            room=self._course.room,
+            error=type(error).__name__,
+        )
+        return _halves(polled) if slow else [polled]
 
     def _served(
         self,
@@ -374,8 +427,8 @@ class Pump(ConsumerRebalanceListener, Generic[E]):  # type: ignore[misc]
             fresh = await self._fenced(conn, claims, polled)
             if records := [record for new in fresh.values() for record in new]:
                 counts = await (self._each(conn, records, park) if alone else self._all(conn, records))
-            for tp, new in fresh.items():
-                await self._progress(conn, tp, new[-1].offset + 1)
+            if fresh:
+                await self._progress(conn, {tp: new[-1].offset + 1 for tp, new in fresh.items()})
             failpoints.hit("pump.before_commit")
         failpoints.hit("pump.after_commit")
         return fresh, counts
@@ -386,32 +439,39 @@ class Pump(ConsumerRebalanceListener, Generic[E]):  # type: ignore[misc]
         claims: dict[TopicPartition, Claim],
         polled: dict[TopicPartition, list[ConsumerRecord]],
     ) -> dict[TopicPartition, list[ConsumerRecord]]:
-        """What was not served before, of partitions that are ours; in one order, so that two pumps cannot deadlock."""
-        fresh = {}
-        for tp in sorted(claims):
-            first = await self._fence(conn, tp, claims[tp])
-            if new := [record for record in polled[tp] if record.offset >= first]:
-                fresh[tp] = new
-        return fresh
+        """Lock the partitions' rows under our epochs; what was not served before, or Replaced.
 
-    async def _fence(self, conn: Connection, tp: TopicPartition, claim: Claim) -> int:
-        """Lock the partition's row under our epoch; the next offset, or Replaced."""
-        row = await (
-            await conn.execute(
-                """SELECT next_offset FROM pump.partition
-                    WHERE room = %s AND topic = %s AND partition = %s AND epoch = %s FOR UPDATE""",
-                (self._course.room, tp.topic, tp.partition, claim.epoch),
-            )
-        ).fetchone()
-        if row is None:
+        In one order, so that two pumps cannot deadlock.
+        """
+        rows = await conn.execute(
+            """SELECT topic, partition, next_offset FROM pump.partition
+                WHERE room = %s
+                  AND (topic, partition, epoch) IN (SELECT * FROM unnest(%b::text[], %b::int[], %b::bigint[]))
+                ORDER BY topic, partition FOR UPDATE""",
+            (
+                self._course.room,
+                [tp.topic for tp in claims],
+                [tp.partition for tp in claims],
+                [claim.epoch for claim in claims.values()],
+            ),
+        )
+        first = {TopicPartition(topic, n): offset for topic, n, offset in await rows.fetchall()}
+        for tp in sorted(claims.keys() - first.keys()):
             raise Replaced(tp)
-        return int(row[0])
+        fresh = {tp: [r for r in polled[tp] if r.offset >= first[tp]] for tp in claims}
+        return {tp: new for tp, new in fresh.items() if new}
 
-    async def _progress(self, conn: Connection, tp: TopicPartition, offset: int) -> None:
+    async def _progress(self, conn: Connection, reached: dict[TopicPartition, int]) -> None:
         await conn.execute(
-            """UPDATE pump.partition SET next_offset = %s, tries = 0, moved_at = now()
-                WHERE room = %s AND topic = %s AND partition = %s""",
-            (offset, self._course.room, tp.topic, tp.partition),
+            """UPDATE pump.partition p SET next_offset = r.next_offset, tries = 0, moved_at = now()
+                 FROM unnest(%b::text[], %b::int[], %b::bigint[]) AS r (topic, partition, next_offset)
+                WHERE p.room = %s AND p.topic = r.topic AND p.partition = r.partition""",
+            (
+                [tp.topic for tp in reached],
+                [tp.partition for tp in reached],
+                list(reached.values()),
+                self._course.room,
+            ),
         )
 
     async def _all(self, conn: Connection, records: list[ConsumerRecord]) -> tuple[int, int, int]:
@@ -439,7 +499,7 @@ class Pump(ConsumerRebalanceListener, Generic[E]):  # type: ignore[misc]
                     if new:
                         await self._send(conn, await self._room.handle(conn, new, now=self._clock()))
                 served, skipped = served + len(new), skipped + 1 - len(new)
-            except OUTAGES:
+            except (*OUTAGES, *TOO_SLOW):
                 raise
             except Exception as error:  # noqa: BLE001 - whatever it was, the next patient is served
                 self._room.forget()
@@ -485,7 +545,7 @@ class Pump(ConsumerRebalanceListener, Generic[E]):  # type: ignore[misc]
         try:
             async with conn.transaction():
                 await self._send(conn, await self._room.park(conn, event, reason=reason, now=self._clock()))
-        except OUTAGES:
+        except (*OUTAGES, *TOO_SLOW):
             raise
         except Exception:  # the record is kept aside all the same, and this is said loudly
             self._room.forget()
@@ -496,6 +556,8 @@ class Pump(ConsumerRebalanceListener, Generic[E]):  # type: ignore[misc]
         by_id: dict[UUID, E] = {}
         for event in events:
             by_id.setdefault(event.event_id, event)  # the first of equals stays
+        if self._course.recognises:
+            return list(by_id.values())
         rows = await (
             await conn.execute(
                 """INSERT INTO pump.seen (room, event_id) SELECT %s, unnest(%b::uuid[])
@@ -527,21 +589,22 @@ class Pump(ConsumerRebalanceListener, Generic[E]):  # type: ignore[misc]
 
     async def _tell_lag(self) -> None:
         """Kafka's group offsets and our gauge, for people who look at lag; failing to tell harms nothing."""
+        told: dict[TopicPartition, int] = {}
         while True:
             await asyncio.sleep(LAG_EVERY_S)
             ours = self._consumer.assignment()
-            reached = {tp: offset for tp, offset in self._reached.items() if tp in ours}
-            self._reached = {}
+            self._reached = {tp: offset for tp, offset in self._reached.items() if tp in ours}
             behind = [
                 end - offset
-                for tp, offset in reached.items()
+                for tp, offset in self._reached.items()
                 if (end := self._consumer.highwater(tp)) is not None
             ]
-            if behind:
-                self._meter.lag(max(0, *behind))
-            if reached:
+            self._meter.lag(max([0, *behind]))
+            moved = {tp: offset for tp, offset in self._reached.items() if told.get(tp) != offset}
+            if moved:
+                told |= moved
                 with contextlib.suppress(KafkaError, CommitFailedError, IllegalStateError):
-                    await self._consumer.commit(reached)
+                    await self._consumer.commit(moved)
 
     async def _watch(self) -> None:
         """Aiokafka can stop fetching and stay alive (issues 1154, 847, 727): then only a new process helps."""
@@ -557,6 +620,18 @@ class Pump(ConsumerRebalanceListener, Generic[E]):  # type: ignore[misc]
                 if stuck:
                     log.error("pump.stuck", room=self._course.room, partitions=len(stuck))
                     os._exit(70)
+
+
+def _halves(
+    polled: dict[TopicPartition, list[ConsumerRecord]],
+) -> list[dict[TopicPartition, list[ConsumerRecord]]]:
+    """The first half of every partition's records, then the rest; one part when there is nothing to halve."""
+    first = {tp: records[: (len(records) + 1) // 2] for tp, records in polled.items()}
+    rest = {tp: records[len(first[tp]) :] for tp, records in polled.items() if len(records) > 1}
+    if not rest and len(first) > 1:  # one record each: half of the partitions
+        parts = sorted(first)
+        return [{tp: first[tp] for tp in part} for part in (parts[::2], parts[1::2])]
+    return [first, rest] if rest else [first]
 
 
 class PoisonError(Exception):

@@ -78,6 +78,8 @@ class Relay:
 
     async def _publish(self, out: AIOKafkaProducer) -> int:
         async with self._pool.connection() as conn, conn.transaction():
+            # Kafka may take its time; a relay that freezes holds up nobody's fence, only other relays of its room
+            await conn.execute("SET LOCAL idle_in_transaction_session_timeout = '60s'")
             locked = await (
                 await conn.execute(
                     "SELECT pg_try_advisory_xact_lock(hashtext('relay'), hashtext(%s))", (self._room,)
@@ -96,7 +98,9 @@ class Relay:
             await send(out, [Record(topic, key.encode(), payload) for _, topic, key, payload in rows])
             failpoints.hit("relay.after_send")
             # by number, not "up to": a smaller number may be committed by a slower transaction later
-            await conn.execute("DELETE FROM pump.outbox WHERE seq = ANY(%s)", ([row[0] for row in rows],))
+            await conn.execute(
+                "DELETE FROM pump.outbox WHERE seq = ANY(%b::bigint[])", ([row[0] for row in rows],)
+            )
             return len(rows)
 
     async def _listen(self) -> None:

@@ -264,11 +264,11 @@ def residence(conn, plan) -> dict[str, list[float]]:
     """
     rows = conn.execute(
         """SELECT extract(epoch FROM r.received_at), extract(epoch FROM pg_xact_commit_timestamp(a.xmin)),
-                  extract(epoch FROM a.at), extract(epoch FROM k.at),
+                  extract(epoch FROM k.at),
                   extract(epoch FROM pg_xact_commit_timestamp(k.xmin)), extract(epoch FROM t.at),
                   extract(epoch FROM pg_xact_commit_timestamp(t.xmin))
              FROM ingest.reading r
-             JOIN pump.seen a ON a.room = 'archive' AND a.event_id = r.event_id
+             JOIN ingest.reading_key a ON a.event_id = r.event_id
              JOIN pump.seen k ON k.room = 'risk' AND k.event_id = r.event_id
              JOIN risk.score s ON s.reading_id = r.event_id AND s.effective_at = r.effective_at
              JOIN pump.seen t ON t.room = 'alerts' AND t.event_id = s.event_id
@@ -277,13 +277,13 @@ def residence(conn, plan) -> dict[str, list[float]]:
     ).fetchall()
     numbers = [[float(value) for value in row] for row in rows]
     return {
-        "heard → risk begins": [(k - heard) * 1e3 for heard, _, _, k, _, _, _ in numbers],
-        "risk begins → committed": [(kc - k) * 1e3 for _, _, _, k, kc, _, _ in numbers],
+        "heard → risk begins": [(k - heard) * 1e3 for heard, _, k, _, _, _ in numbers],
+        "risk begins → committed": [(kc - k) * 1e3 for _, _, k, kc, _, _ in numbers],
         "risk committed → alerts begins (outbox, relay, Kafka)": [
-            (t - kc) * 1e3 for _, _, _, _, kc, t, _ in numbers
+            (t - kc) * 1e3 for _, _, _, kc, t, _ in numbers
         ],
-        "alerts begins → committed": [(tc - t) * 1e3 for _, _, _, _, _, t, tc in numbers],
-        "heard → archived (beside it)": [(ac - heard) * 1e3 for heard, ac, _, _, _, _, _ in numbers],
+        "alerts begins → committed": [(tc - t) * 1e3 for _, _, _, _, t, tc in numbers],
+        "heard → archived (beside it)": [(ac - heard) * 1e3 for heard, ac, _, _, _, _ in numbers],
     }
 
 

@@ -31,10 +31,11 @@ class Quiet:
     """A meter that remembers."""
 
     def __init__(self):
-        self.events = self.skipped = self.parked = self.fences = self.sent = 0
+        self.events = self.skipped = self.parked = self.fences = self.sent = self.largest = 0
 
     def served(self, *, events, skipped, parked, seconds):
         self.events += events
+        self.largest = max(self.largest, events)
         self.skipped += skipped
         self.parked += parked
 
@@ -118,6 +119,9 @@ class World:
     async def totals(self):
         async with self.pool.connection() as conn:
             return dict(await (await conn.execute("SELECT patient_id, total FROM summing")).fetchall())
+
+    async def claimed(self):
+        return await self.count("partition") == 2
 
     async def count(self, table):
         async with self.pool.connection() as conn:
@@ -214,14 +218,8 @@ async def test_a_pump_that_was_replaced_commits_nothing_and_forgets(world):
 class Unfenced(Pump):
     """Broken on purpose: writes whoever owns the partition."""
 
-    async def _fence(self, conn, tp, claim):
-        row = await (
-            await conn.execute(
-                "SELECT next_offset FROM pump.partition WHERE room = %s AND partition = %s",
-                (self._course.room, tp.partition),
-            )
-        ).fetchone()
-        return row[0]
+    async def _fenced(self, conn, claims, polled):
+        return {tp: polled[tp] for tp in claims}
 
 
 class Forgetful(Pump):
@@ -298,6 +296,39 @@ async def test_a_new_pump_goes_on_where_the_database_says(world):
         await until(lambda: _is(lambda: second.events == 1))
     assert second.skipped == 0
     assert await world.totals() == {maria: 6}
+
+
+async def test_a_topic_made_anew_is_read_from_its_start_and_nothing_of_it_is_skipped(world):
+    maria, meter = uuid4(), Quiet()
+    told = beats(maria, [1, 2, 3])
+    async with world.pumping(Summing(), Quiet()) as _, world.pool.connection() as conn:
+        await until(lambda: world.claimed())
+        await conn.execute(
+            "UPDATE pump.partition SET next_offset = 1000 WHERE room = %s", (world.course.room,)
+        )  # as if Kafka had held a thousand records before it lost them
+    await world.tell(*told)
+    async with world.pumping(Summing(), meter, group=f"other-{uuid4()}"):
+        await until(lambda: _is(lambda: meter.events == 3), within=40)
+    assert await world.totals() == {maria: 6}
+
+
+class Slow(Summing):
+    """Takes a quarter of a second for each event, between two statements."""
+
+    async def handle(self, conn, events, *, now):
+        out = await super().handle(conn, events, now=now)
+        await asyncio.sleep(0.25 * len(events))
+        return out
+
+
+async def test_a_batch_that_takes_the_database_too_long_is_served_in_smaller_ones(world):
+    maria, meter = uuid4(), Quiet()
+    await world.tell(*beats(maria, range(1, 17)), partition=0)
+    async with database.pool(world.dsn, frozen_after_s=1) as world.pool, world.pumping(Slow(), meter):
+        await until(lambda: _is(lambda: meter.events == 16), within=60)
+    assert meter.largest < 16
+    async with database.pool(world.dsn) as world.pool:
+        assert await world.totals() == {maria: 136}
 
 
 async def test_the_relay_brings_everything_out_in_order_and_empties_the_outbox(world):
