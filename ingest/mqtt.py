@@ -27,6 +27,7 @@ FOREVER = 0xFFFFFFFF
 """Session expiry: without it the session of a v5 client ends with its connection, and what was queued is gone."""
 
 PACKETS_AT_ONCE = 200  # then other tasks get their turn
+GULP = 16 * 1024  # bytes: the most a TLS record holds
 
 
 class LineDropped(Exception):
@@ -339,6 +340,33 @@ class Line:
                 self._client.ack(message.mid, message.qos)
 
 
+class _Gulping(ssl.SSLSocket):
+    """Reads all that TLS has at once: paho asks for a packet byte by byte, and each question is a call into OpenSSL."""
+
+    _kept = b""
+    _at = 0
+
+    def recv(self, buflen: int = 1024, flags: int = 0) -> bytes:
+        """At most `buflen` bytes; SSLWantReadError when none are here, nothing at the end of the connection."""
+        if self._at == len(self._kept):
+            self._kept, self._at = super().recv(GULP, flags), 0
+        piece = self._kept[self._at : self._at + buflen]
+        self._at += len(piece)
+        return piece
+
+    def pending(self) -> int:
+        """What can be read without waiting, ours included."""
+        return len(self._kept) - self._at + super().pending()
+
+
+def _context(broker: Broker) -> ssl.SSLContext:
+    """The broker must show a certificate of our authority and its name; we show ours."""
+    context = ssl.create_default_context(cafile=str(broker.ca))
+    context.load_cert_chain(str(broker.cert), str(broker.key))
+    context.sslsocket_class = _Gulping
+    return context
+
+
 def _seen(told: "asyncio.Future[Any]") -> None:
     """Nobody has to wait for an answer: an unanswered one is no unhandled exception."""
     if not told.cancelled():
@@ -365,7 +393,7 @@ async def dial(
         manual_ack=True,
         reconnect_on_failure=False,
     )
-    client.tls_set(str(broker.ca), str(broker.cert), str(broker.key))
+    client.tls_set_context(_context(broker))
     client.connect_timeout = broker.patience_s
     client.max_inflight_messages_set(in_flight)
     if will is not None:
