@@ -25,7 +25,7 @@ from deploy.origins import Archives
 from deploy.people import Staff
 from deploy.pump import Course, Pump, consumer
 from deploy.relay import Relay
-from deploy.settings import Settings
+from deploy.settings import Settings, SettingsError
 from deploy.web.frame import Desk, Link
 from deploy.web.site import site
 from ingest import web as ingest_web
@@ -36,8 +36,10 @@ from ingest.mqtt import Broker, dial
 from ingest.seal import Seal
 from ingest.service import Intake
 from ingest.service import run as listening
+from ingest.set_aside_store import Orders
 from ingest.store import Registry
 from ingest.stream import Stream
+from ingest.strongbox import Strongbox
 from ingest.webhook_service import Door, Lane, fetch
 from ingest.webhook_store import Webhooks
 from ingest.webhook_web import app as webhook_app
@@ -92,7 +94,7 @@ async def pumped(
 
 async def listen(settings: Settings, opened: AsyncExitStack, life: Life) -> None:
     """MQTT → readings.v1 and refused.v1"""
-    settings.require("kafka", "database", "mqtt", "mqtt_ca", "mqtt_cert", "mqtt_key")
+    settings.require("kafka", "database", "mqtt", "mqtt_ca", "mqtt_cert", "mqtt_key", "refusal_key")
     assert settings.mqtt_ca and settings.mqtt_cert and settings.mqtt_key  # noqa: PT018, S101 - just required
     pool = await opened.enter_async_context(database.pool(settings.database))
     stream = Stream(lambda: bus.producer(settings.kafka))
@@ -115,17 +117,28 @@ async def listen(settings: Settings, opened: AsyncExitStack, life: Life) -> None
         meter=metrics.IngestMeter(),
         stopping=life.stopping,
         ready=life.ready,
+        strongbox=strongbox(settings),
+        orders=Orders(pool),
     )
+
+
+def strongbox(settings: Settings) -> Strongbox | None:
+    """What seals and opens the bytes of what was refused; None without a key."""
+    key = settings.refusal_key.reveal()
+    try:
+        return Strongbox(key.split(",")) if key else None
+    except ValueError as error:
+        raise SettingsError(f"LAMPLIGHT_REFUSAL_KEY: {error}") from None
 
 
 async def webhooks(settings: Settings, opened: AsyncExitStack, life: Life) -> None:
     """Posts of vendors' clouds → readings.v1 and refused.v1; what they only announce is fetched"""
-    settings.require("kafka", "database", "vendor_key")
+    settings.require("kafka", "database", "vendor_key", "refusal_key")
     pool = await opened.enter_async_context(database.pool(settings.database, size=6))
     stream = Stream(lambda: bus.producer(settings.kafka))
     opened.push_async_callback(stream.close)
     meter = metrics.IngestMeter()
-    intake = Intake(Registry(pool), stream, clock=utc_now, meter=meter)
+    intake = Intake(Registry(pool), stream, clock=utc_now, meter=meter, strongbox=strongbox(settings))
     lane = Lane(intake, clock=utc_now, meter=meter)
     stored = Webhooks(pool, Seal(settings.vendor_key.reveal().split(",")))
     pages = webhook_app(Door(stored, lane, clock=utc_now), metrics.WebhookMeter())

@@ -7,7 +7,7 @@ if [ -e .env ]; then
     exit 0
 fi
 umask 077
-for name in POSTGRES OWNER PIPELINE WEB VENDOR GRAFANA; do
+for name in POSTGRES OWNER PIPELINE WEB VENDOR REFUSAL GRAFANA; do
     echo "${name}_PASSWORD=$(head -c 18 /dev/urandom | base64 | tr '+/' '-_')"
 done > .env.new
 mv .env.new .env

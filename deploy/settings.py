@@ -53,6 +53,7 @@ class Settings:
     smtp_password: Secret = NO_SECRET
     webhook_secret: Secret = NO_SECRET  # signs calls by webhook; empty: none are posted
     vendor_key: Secret = NO_SECRET  # seals the secrets of vendors' clouds in the database: KEY, or NEW,OLD
+    refusal_key: Secret = NO_SECRET  # seals the bytes of what was refused, in the log and the database: KEY, or NEW,OLD
     demo_file: Path | None = None  # where the demo keeps its sign-ins
 
     def require(self, *names: str) -> "Settings":

@@ -25,21 +25,24 @@ from typing import NamedTuple, Protocol, TypeVar
 import msgspec
 import structlog
 
-from ingest import wire
-from ingest.events import READINGS, REFUSED
+from ingest import replay, wire
+from ingest.events import READINGS, REFUSED, Refused
 from ingest.mqtt import Batch, Line, LineDropped
 from ingest.presence import Roll, Told
 from ingest.quality import Seen
 from ingest.recent import Recent
+from ingest.replay import Orders
 from ingest.sorting import Ask, Known, Message, Past, Sorted, Tally, asks, numbers, pasts, read, sort
 from ingest.store import Away
 from ingest.stream import Record
+from ingest.strongbox import Strongbox
 
 log = structlog.get_logger()
 T = TypeVar("T")
 
 BATCH = 500
 NOTE_EVERY_S = 2.0
+REPLAY_EVERY_S = 1.0
 LEAST_WAIT_S, MOST_WAIT_S = 0.1, 5.0
 FINISH_WITHIN_S = 5.0  # of the batch in hand, when asked to stop while Kafka or the database is away
 
@@ -79,9 +82,11 @@ async def run(
     meter: Meter,
     stopping: asyncio.Event,
     ready: asyncio.Event,
+    strongbox: Strongbox | None = None,
+    orders: Orders | None = None,
 ) -> None:
     """Listen until `stopping`, a line at a time, as the only process that uses the broker's client id `name`."""
-    intake = Intake(registry, stream, clock=clock, meter=meter)
+    intake = Intake(registry, stream, clock=clock, meter=meter, strongbox=strongbox)
     known_to_broker = False
     wait = LEAST_WAIT_S
     while not stopping.is_set():
@@ -97,7 +102,7 @@ async def run(
                             meter.session_lost()
                     known_to_broker = True
                     ready.set()
-                    await _until(stopping, line, intake.serve(line))
+                    await _until(stopping, line, intake.serve(line, orders))
         except LineDropped as dropped:
             meter.line_dropped()
             log.warning("ingest.line_dropped", why=str(dropped))
@@ -146,19 +151,28 @@ class Intake:
     """Takes batches through the six steps; remembers what devices said lately."""
 
     def __init__(
-        self, registry: Registry, stream: Stream, *, clock: Callable[[], datetime], meter: Meter
+        self,
+        registry: Registry,
+        stream: Stream,
+        *,
+        clock: Callable[[], datetime],
+        meter: Meter,
+        strongbox: Strongbox | None = None,
     ) -> None:
         self._registry, self._stream, self._clock, self._meter = registry, stream, clock, meter
+        self._strongbox = strongbox
+        self._door = asyncio.Lock()  # what comes again waits its turn: what one batch holds is known to the next
         self._recent, self._roll = Recent(), Roll()
         self._encoder = msgspec.json.Encoder()
 
-    async def serve(self, line: Line) -> None:
-        """Take batches until the line drops, and write presence down beside them.
+    async def serve(self, line: Line, orders: Orders | None = None) -> None:
+        """Take batches until the line drops; beside them write presence down, and take what people order to come again.
 
         While Kafka flushes one batch the next is heard, decoded and looked up; it is sorted only after the first is
         accepted, so that what one batch holds is known to the next, and answers leave in the order heard.
         """
         noting = asyncio.create_task(self.note_now_and_then(), name="ingest.note")
+        again = asyncio.create_task(self._replay_now_and_then(orders), name="ingest.replay")
         next_one = asyncio.create_task(self._prepared(line), name="ingest.prepare")
         try:
             while True:
@@ -166,9 +180,9 @@ class Intake:
                 next_one = asyncio.create_task(self._prepared(line), name="ingest.prepare")
                 await self._finish(line, prepared)
         finally:
-            for beside in (noting, next_one):
+            for beside in (noting, again, next_one):
                 beside.cancel()
-            await asyncio.gather(noting, next_one, return_exceptions=True)
+            await asyncio.gather(noting, again, next_one, return_exceptions=True)
 
     async def _prepared(self, line: Line) -> Prepared:
         """Steps 1 and 2a: what needs to know nothing of the batch before."""
@@ -199,14 +213,15 @@ class Intake:
 
     async def settle(self, messages: Sequence[Message], known: Known, now: datetime) -> Sorted:
         """Steps 2b to 4: when this returns, Kafka has whatever became of every message; the answers may be told."""
-        if spans := pasts(messages, known, self._recent, now):
-            past = await self._patiently(lambda: self._registry.past(spans))
-            for span in spans:
-                self._recent.learn(span.device_id, span.since, past.get(span.device_id, ()))
-        found = sort(messages, known, self._recent, now, _report)
-        await self._stream.append(self._records(found))
-        for device_id, seen in found.seen:
-            self._recent.accept(device_id, seen)
+        async with self._door:
+            if spans := pasts(messages, known, self._recent, now):
+                past = await self._patiently(lambda: self._registry.past(spans))
+                for span in spans:
+                    self._recent.learn(span.device_id, span.since, past.get(span.device_id, ()))
+            found = sort(messages, known, self._recent, now, _report)
+            await self._stream.append(self._records(found))
+            for device_id, seen in found.seen:
+                self._recent.accept(device_id, seen)
         for gateway_id, said in found.news:
             self._roll.news(gateway_id, said)
         return found
@@ -238,12 +253,19 @@ class Intake:
                     _report(error)
         return messages
 
+    def _sealed(self, refused: Refused) -> Refused:
+        """Whatever lies in the log or in the archive of a refusal, its bytes are sealed."""
+        if self._strongbox is None:
+            return refused
+        key_id, raw = self._strongbox.close(refused.raw, refused.event_id)
+        return msgspec.structs.replace(refused, key_id=key_id, raw=raw)
+
     def _records(self, found: Sorted) -> list[Record]:
         encode = self._encoder.encode
         return [
             *(Record(READINGS, str(one.patient_id).encode(), encode(one)) for one in found.readings),
             *(
-                Record(REFUSED, (one.device_id or one.gateway_id).encode(), encode(one))
+                Record(REFUSED, (one.device_id or one.gateway_id).encode(), encode(self._sealed(one)))
                 for one in found.refused
             ),
         ]
@@ -261,6 +283,17 @@ class Intake:
                 except Exception as error:  # noqa: BLE001 - whatever is wrong with it, it is only news
                     _report(error)
                 self._roll.written(told)
+
+    async def _replay_now_and_then(self, orders: Orders | None) -> None:
+        """People's orders can wait for the database; one that a rule of ours fails on must not end the others."""
+        while orders is not None:
+            await _pause(None, REPLAY_EVERY_S)
+            try:
+                await replay.serve(orders, self, self._strongbox, self._clock, _report)
+            except Away:
+                continue
+            except Exception as error:  # noqa: BLE001 - it stays ordered, and is reported
+                _report(error)
 
     async def _patiently(self, ask: Callable[[], Awaitable[T]]) -> T:
         """Ask until the database answers."""

@@ -21,11 +21,14 @@ from ingest import wire
 from ingest.events import READINGS, REFUSED, Reading, Refused
 from ingest.mqtt import Broker, dial
 from ingest.service import run
+from ingest.set_aside_store import Orders
 from ingest.sorting import Tally
 from ingest.store import Registry
 from ingest.stream import Stream
+from ingest.strongbox import Strongbox
 
 ROOT = Path(__file__).parents[1]
+STRONGBOX = Strongbox(["the key of these tests' homes"])
 
 
 def utc_now():
@@ -154,6 +157,8 @@ class Home:
                     meter=meter,
                     stopping=stopping,
                     ready=ready,
+                    strongbox=STRONGBOX,
+                    orders=Orders(pool),
                 )
             )
             try:

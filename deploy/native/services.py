@@ -34,7 +34,7 @@ def _room(name: str) -> Service:
 
 
 SERVICES = (
-    Service(name="ingest", command=("run", "ingest"), settings=(*_KAFKA, *_MQTT, "DATABASE")),
+    Service(name="ingest", command=("run", "ingest"), settings=(*_KAFKA, *_MQTT, "DATABASE", "REFUSAL_KEY")),
     _room("archive"),
     _room("risk"),
     _room("alerts"),
@@ -42,9 +42,9 @@ SERVICES = (
     Service(
         name="webhooks",
         command=("run", "webhooks"),
-        settings=(*_KAFKA, "DATABASE", "VENDOR_KEY", "WEBHOOKS_PORT"),
+        settings=(*_KAFKA, "DATABASE", "VENDOR_KEY", "REFUSAL_KEY", "WEBHOOKS_PORT"),
     ),
-    Service(name="web", command=("run", "web"), settings=("DATABASE_WEB", "WEB_PORT", "PUBLIC_URL")),
+    Service(name="web", command=("run", "web"), settings=("DATABASE_WEB", "WEB_PORT", "PUBLIC_URL", "REFUSAL_KEY")),
 )
 """In the order of starting; they are stopped in reverse."""
 

@@ -225,7 +225,8 @@ class Stack:
         told = {
             "LAMPLIGHT_KAFKA": self.kafka,
             "LAMPLIGHT_PARTITIONS": str(self.partitions),
-            "LAMPLIGHT_VENDOR_KEY": self.vendor_key(),
+            "LAMPLIGHT_VENDOR_KEY": self._key("vendor"),
+            "LAMPLIGHT_REFUSAL_KEY": self._key("refusal"),
         }
         if postgres.NAME in self.ours:
             told |= {
@@ -237,9 +238,9 @@ class Stack:
             told |= {"LAMPLIGHT_MQTT": self.mqtt, **credential_settings(self.bridge)}
         return {**told, **self.given}
 
-    def vendor_key(self) -> str:
-        """What seals vendors' secrets in this folder's database; made once, readable by its owner only."""
-        path = self.folder / "vendor.key"
+    def _key(self, name: str) -> str:
+        """What seals vendors' secrets or refused bytes in this folder's data; made once, readable by its owner only."""
+        path = self.folder / f"{name}.key"
         if not path.exists():
             self.folder.mkdir(parents=True, exist_ok=True)
             path.touch(mode=0o600)

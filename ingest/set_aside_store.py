@@ -1,0 +1,320 @@
+"""Things set aside, in SQL: kinds, samples, what people did with them, and the orders that ingest takes from here.
+
+Every write names the state it expects; the row count is the answer.
+"""
+
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from datetime import datetime, timedelta
+from typing import Any, LiteralString
+from uuid import UUID
+
+import psycopg
+from psycopg import AsyncConnection
+from psycopg.rows import dict_row
+from psycopg_pool import AsyncConnectionPool
+
+from ingest import wire
+from ingest.events import fact_id
+from ingest.identity import Decided
+from ingest.replay import NEWS, READING, Became, Order
+from ingest.set_aside import LANE_REASONS, By, Held
+from ingest.store import OUTAGES, Away
+from ingest.strongbox import Strongbox
+
+TURN = 100  # orders taken at once
+LOOKED_EVERY = timedelta(hours=1)
+"""Looking at the same thing again within an hour is the same look."""
+
+HELD: LiteralString = """
+    SELECT event_id, practice_id, gateway_id, device_id, kind_device, hop, reason, detail, received_at, place, part, key_id,
+           raw, state, tries, answer, reading_id, settled_at FROM ingest.refusal"""
+
+
+class Orders:
+    """What is to come to the door again. Raises Away while the database is."""
+
+    def __init__(self, pool: AsyncConnectionPool) -> None:
+        self._pool = pool
+
+    async def waiting(self) -> Sequence[Order]:
+        """The oldest orders, with the bytes."""
+        async with self._borrowed() as conn:
+            cursor = await conn.execute(
+                """SELECT o.replay_id, r.event_id, r.gateway_id, coalesce(r.place, %s), r.part, r.received_at,
+                          r.clock_error_s, r.key_id, r.raw, o.asked_at, p.practice_id, p.patient_id, p.zone
+                     FROM ingest.replay o
+                     JOIN ingest.refusal r ON r.event_id = o.refusal_id
+                     LEFT JOIN who.patient p ON p.patient_id = o.patient_id AND p.practice_id = o.practice_id
+                    WHERE o.done_at IS NULL AND (o.patient_id IS NULL) = (p.patient_id IS NULL)
+                    ORDER BY o.asked_at, o.replay_id LIMIT %s""",
+                (wire.CANONICAL, TURN),
+            )
+            return [
+                Order._make((*row[:10], Decided(*row[10:]) if row[10] is not None else None))
+                for row in await cursor.fetchall()
+            ]
+
+    async def done(self, order: Order, became: Became, *, now: datetime) -> None:
+        """Say what became of it, once."""
+        settled = became.answer in (READING, NEWS)
+        async with self._borrowed() as conn:
+            ended = await conn.execute(
+                "UPDATE ingest.replay SET done_at = %s, answer = %s WHERE replay_id = %s AND done_at IS NULL",
+                (now, became.answer, order.replay_id),
+            )
+            if ended.rowcount == 1:
+                await conn.execute(
+                    """UPDATE ingest.refusal
+                          SET state = %s, tries = tries + 1, answer = %s, settled_at = %s,
+                              reading_id = coalesce(%s, reading_id)
+                        WHERE event_id = %s AND state = 'replaying'""",
+                    (
+                        "released" if settled else "open",
+                        became.answer,
+                        now if settled else None,
+                        became.reading_id,
+                        order.refusal_id,
+                    ),
+                )
+
+    @asynccontextmanager
+    async def _borrowed(self) -> AsyncIterator[AsyncConnection]:
+        try:
+            async with self._pool.connection() as conn:
+                yield conn
+        except OUTAGES as error:
+            raise Away(type(error).__name__) from error
+
+
+# Looking ------------------------------------------------------------------------------------------------------------
+
+
+async def kinds(conn: AsyncConnection, *, limit: int = 200) -> list[dict[str, Any]]:
+    """What was refused, by kind: how often, how much of it is kept and open, first and last, and the newest sample."""
+    async with conn.cursor(row_factory=dict_row) as cursor:
+        await cursor.execute(
+            """SELECT t.*, coalesce(r.open, 0) AS open, r.newest, (hop = 'identity' AND reason = ANY(%s)) AS in_lane
+                 FROM (SELECT gateway_id, kind_device, hop, reason, sum(times)::int AS times, sum(kept)::int AS kept,
+                              min(first_at) AS first_at, max(last_at) AS last_at
+                         FROM ingest.refusal_tally GROUP BY gateway_id, kind_device, hop, reason) t
+                 LEFT JOIN (SELECT gateway_id, kind_device, hop, reason,
+                                   count(*) FILTER (WHERE state IN ('open', 'replaying'))::int AS open,
+                                   (array_agg(event_id ORDER BY (state = 'open') DESC, received_at DESC))[1] AS newest
+                              FROM ingest.refusal GROUP BY gateway_id, kind_device, hop, reason) r
+                      USING (gateway_id, kind_device, hop, reason)
+                ORDER BY (coalesce(r.open, 0) > 0) DESC, last_at DESC LIMIT %s""",
+            (LANE_REASONS, limit),
+        )
+        return await cursor.fetchall()
+
+
+async def alike(
+    conn: AsyncConnection, kind: tuple[str, str, str, str], *, only_open: bool = False, limit: int = 50
+) -> list[Held]:
+    """The newest samples of one kind (gateway, registered device or "", hop, reason)."""
+    rows = await conn.execute(
+        f"""{HELD} WHERE gateway_id = %s AND kind_device = %s AND hop = %s AND reason = %s
+                     AND (NOT %s OR state = 'open')
+                   ORDER BY (state = 'open') DESC, received_at DESC LIMIT %s""",
+        (*kind, only_open, limit),
+    )
+    return [Held(*row) for row in await rows.fetchall()]
+
+
+async def held(conn: AsyncConnection, refusal_id: UUID) -> Held | None:
+    """One thing set aside; None: this practice has no such thing."""
+    row = await (await conn.execute(f"{HELD} WHERE event_id = %s", (refusal_id,))).fetchone()
+    return Held(*row) if row is not None else None
+
+
+async def lane(conn: AsyncConnection, *, limit: int = 50) -> tuple[list[Held], int]:
+    """Readings whose owner a person must name, newest first; and how many there are in all."""
+    where = "WHERE state IN ('open', 'replaying') AND hop = 'identity' AND reason = ANY(%s)"
+    rows = await conn.execute(
+        f"{HELD} {where} ORDER BY received_at DESC, event_id LIMIT %s", (LANE_REASONS, limit)
+    )
+    found = [Held(*row) for row in await rows.fetchall()]
+    total = await (
+        await conn.execute(f"SELECT count(*) FROM ingest.refusal {where}", (LANE_REASONS,))  # noqa: S608
+    ).fetchone()
+    return found, total[0] if total is not None else 0
+
+
+async def candidates(
+    conn: AsyncConnection, devices: Sequence[str], gateways: Sequence[str]
+) -> list[dict[str, Any]]:
+    """Whom a reading of these devices may belong to: who has or had the device, and who else measures in that home."""
+    async with conn.cursor(row_factory=dict_row) as cursor:
+        await cursor.execute(
+            """SELECT a.device_id, a.patient_id, a.period @> now() AS now_has, '' AS gateway_id
+                 FROM ingest.device_assignment a WHERE a.device_id = ANY(%(devices)s)
+               UNION
+               SELECT DISTINCT '', r.patient_id, false, r.gateway_id FROM ingest.reading r
+                WHERE r.gateway_id = ANY(%(gateways)s) AND r.effective_at > now() - interval '90 days'""",
+            {"devices": list(devices), "gateways": list(gateways)},
+        )
+        return await cursor.fetchall()
+
+
+async def patient_numbered(conn: AsyncConnection, mrn: str) -> UUID | None:
+    """The patient of the asker's practice with this record number."""
+    row = await (await conn.execute("SELECT patient_id FROM who.patient WHERE mrn = %s", (mrn,))).fetchone()
+    return row[0] if row is not None else None
+
+
+async def is_patient(conn: AsyncConnection, patient_id: UUID, practice_id: int | None) -> bool:
+    """Whether this is a patient of that practice."""
+    row = await (
+        await conn.execute(
+            "SELECT 1 FROM who.patient WHERE patient_id = %s AND practice_id = %s", (patient_id, practice_id)
+        )
+    ).fetchone()
+    return row is not None
+
+
+async def history(conn: AsyncConnection, about: UUID) -> list[dict[str, Any]]:
+    """Who did what with it, oldest first."""
+    async with conn.cursor(row_factory=dict_row) as cursor:
+        await cursor.execute(
+            "SELECT act, at, by_name, reason, patient_id FROM ingest.handling WHERE about = %s ORDER BY at",
+            (about,),
+        )
+        return await cursor.fetchall()
+
+
+# Doing --------------------------------------------------------------------------------------------------------------
+
+
+async def note(
+    conn: AsyncConnection,
+    about: UUID,
+    act: str,
+    *,
+    practice_id: int | None,
+    by: By,
+    now: datetime,
+    reason: str = "",
+    patient_id: UUID | None = None,
+    device_id: str | None = None,
+) -> None:
+    """Write down who did what: in the transaction of the doing."""
+    when = int(now.timestamp() // LOOKED_EVERY.total_seconds()) if act == "looked" else now.isoformat()
+    await conn.execute(
+        """INSERT INTO ingest.handling (act_id, practice_id, about, act, at, by, by_name, reason, patient_id, device_id)
+           VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s) ON CONFLICT (act_id) DO NOTHING""",
+        (
+            fact_id("handling", about, act, by.staff_id or by.name, when),
+            practice_id,
+            about,
+            act,
+            now,
+            by.staff_id,
+            by.name,
+            reason,
+            patient_id,
+            device_id,
+        ),
+    )
+
+
+async def ask_again(
+    conn: AsyncConnection,
+    refusal_id: UUID,
+    *,
+    by: By,
+    now: datetime,
+    reason: str = "",
+    patient_id: UUID | None = None,
+) -> UUID | None:
+    """Order that it comes to the door again; the order's id, or None: there is no such thing, or it is on its way already.
+
+    With a patient it is a person's word on whose reading it is.
+    """
+    moved = await (
+        await conn.execute(
+            """UPDATE ingest.refusal SET state = 'replaying', settled_at = NULL
+                WHERE event_id = %s AND state <> 'replaying' RETURNING practice_id""",
+            (refusal_id,),
+        )
+    ).fetchone()
+    if moved is None:
+        return None
+    replay_id = fact_id("replay", refusal_id, now.isoformat())
+    await conn.execute(
+        "INSERT INTO ingest.replay (replay_id, refusal_id, practice_id, patient_id, asked_at) VALUES (%s, %s, %s, %s, %s)",
+        (replay_id, refusal_id, moved[0], patient_id, now),
+    )
+    act = "replayed" if patient_id is None else "decided"
+    await note(
+        conn, refusal_id, act, practice_id=moved[0], by=by, now=now, reason=reason, patient_id=patient_id
+    )
+    return replay_id
+
+
+async def resolve(
+    conn: AsyncConnection, refusal_id: UUID, *, by: By, now: datetime, reason: str, act: str = "resolved"
+) -> bool:
+    """Close it with a reason (`act` "nobody": it is nobody's reading); False: it is not open."""
+    moved = await (
+        await conn.execute(
+            """UPDATE ingest.refusal SET state = 'resolved', settled_at = %s
+                WHERE event_id = %s AND state = 'open' RETURNING practice_id""",
+            (now, refusal_id),
+        )
+    ).fetchone()
+    if moved is not None:
+        await note(conn, refusal_id, act, practice_id=moved[0], by=by, now=now, reason=reason)
+    return moved is not None
+
+
+async def share(conn: AsyncConnection, device_id: str, *, shared: bool, by: By, now: datetime) -> bool:
+    """Several people measure with it, or one again; False: it is so already, or not a device of ours."""
+    moved = await (
+        await conn.execute(
+            "UPDATE ingest.device SET shared = %s WHERE device_id = %s AND shared <> %s RETURNING practice_id",
+            (shared, device_id, shared),
+        )
+    ).fetchone()
+    if moved is not None:
+        act = "shared" if shared else "unshared"
+        about = fact_id("device", device_id)
+        await note(conn, about, act, practice_id=moved[0], by=by, now=now, device_id=device_id)
+    return moved is not None
+
+
+async def answer(conn: AsyncConnection, replay_id: UUID) -> str | None:
+    """What the door said to this order, if it has said it."""
+    row = await (
+        await conn.execute("SELECT answer FROM ingest.replay WHERE replay_id = %s", (replay_id,))
+    ).fetchone()
+    return row[0] if row is not None else None
+
+
+async def seal_open_ones(conn: AsyncConnection, strongbox: Strongbox, *, limit: int = 1_000) -> int:
+    """Seal bytes that were kept before there was a key; how many. Call it until it says 0."""
+    rows = await (
+        await conn.execute(
+            "SELECT event_id, raw FROM ingest.refusal WHERE key_id IS NULL ORDER BY event_id LIMIT %s FOR UPDATE",
+            (limit,),
+        )
+    ).fetchall()
+    for event_id, raw in rows:
+        key_id, sealed = strongbox.close(raw, event_id)
+        await conn.execute(
+            "UPDATE ingest.refusal SET raw = %s, key_id = %s WHERE event_id = %s AND key_id IS NULL",
+            (sealed, key_id, event_id),
+        )
+    return len(rows)
+
+
+def opened(one: Held, strongbox: Strongbox | None) -> bytes | None:
+    """The bytes as they came; None: sealed with a key that is not here."""
+    if one.key_id is None:
+        return one.raw
+    return strongbox.open(one.key_id, one.raw, one.refusal_id) if strongbox is not None else None
+
+
+async def connect(dsn: str) -> AsyncConnection:
+    """A connection of the command line's own."""
+    return await psycopg.AsyncConnection.connect(dsn, autocommit=True, options="-c timezone=UTC")
