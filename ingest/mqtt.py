@@ -142,6 +142,11 @@ class Line:
         self._wake()
 
     @property
+    def waiting(self) -> int:
+        """How many messages were heard and not taken yet."""
+        return len(self._heard)
+
+    @property
     def dropped(self) -> asyncio.Event:
         """Set when the connection is over."""
         return self._over

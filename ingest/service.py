@@ -41,6 +41,7 @@ log = structlog.get_logger()
 T = TypeVar("T")
 
 BATCH = 500
+WORTH_PREPARING = 100  # messages heard and not taken
 NOTE_EVERY_S = 2.0
 REPLAY_EVERY_S = 1.0
 LEAST_WAIT_S, MOST_WAIT_S = 0.1, 5.0
@@ -168,8 +169,9 @@ class Intake:
     async def serve(self, line: Line, orders: Orders | None = None) -> None:
         """Take batches until the line drops; beside them write presence down, and take what people order to come again.
 
-        While Kafka flushes one batch the next is heard, decoded and looked up; it is sorted only after the first is
-        accepted, so that what one batch holds is known to the next, and answers leave in the order heard.
+        Under load, while Kafka flushes one batch the next is heard, decoded and looked up; it is sorted only after the
+        first is accepted, so that what one batch holds is known to the next, and answers leave in the order heard.
+        Without load that would only cut what comes into smaller batches, each of which waits for the one before.
         """
         noting = asyncio.create_task(self.note_now_and_then(), name="ingest.note")
         again = asyncio.create_task(self._replay_now_and_then(orders), name="ingest.replay")
@@ -177,8 +179,11 @@ class Intake:
         try:
             while True:
                 prepared = await next_one
-                next_one = asyncio.create_task(self._prepared(line), name="ingest.prepare")
+                if ahead := line.waiting >= WORTH_PREPARING:
+                    next_one = asyncio.create_task(self._prepared(line), name="ingest.prepare")
                 await self._finish(line, prepared)
+                if not ahead:
+                    next_one = asyncio.create_task(self._prepared(line), name="ingest.prepare")
         finally:
             for beside in (noting, again, next_one):
                 beside.cancel()
