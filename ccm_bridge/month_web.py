@@ -190,6 +190,21 @@ def router(  # noqa: C901, PLR0915 - a table of routes
             guide_patients=report_service.GUIDE_PATIENTS,
         )
 
+    @routes.get("/month/{text}/report.csv")
+    async def whole_practice_as_csv(request: Request, text: str) -> Response:
+        who, month = desk.who(request), read_month(text)
+        if month is None:
+            return gone(request, "A month is written like 2026-11.")
+        now = desk.now()
+        async with desk.transaction(request) as conn:
+            seen = await glance.look(conn, zone=who.zone, month=month, now=now, everybody=True)
+            said = await report_service.report(conn, seen, zone=who.zone, month=month, now=now)
+        return _file(
+            report_service.sheet(said, practice=who.practice_name, month=month).encode(),
+            "text/csv; charset=utf-8",
+            f"report-{month:%Y-%m}.csv",
+        )
+
     @routes.get("/month/{text}/claims.csv")
     async def claims(request: Request, text: str) -> Response:
         """Claim lines: of locked months as they were locked; of the others as drafts, marked so."""

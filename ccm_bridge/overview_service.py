@@ -151,14 +151,19 @@ class Glance:
         self._days, self._last, self._budget_s = days, last_measured, budget_s
         self._kept: OrderedDict[tuple[UUID, date], tuple[str, Line]] = OrderedDict()
 
-    async def look(self, conn: Connection, *, zone: str, month: date, now: datetime) -> Overview:
-        """Every served patient's row; what changed is decided anew, as far as the budget goes."""
+    async def look(
+        self, conn: Connection, *, zone: str, month: date, now: datetime, everybody: bool = False
+    ) -> Overview:
+        """Every served patient's row; what changed is decided anew, as far as the budget goes.
+
+        `everybody`: whatever it takes, for what leaves the house as a figure.
+        """
         patients = sorted(await month_store.served(conn, month))
         stamps = await self._stamps(conn, month, patients, now)
         stale = [patient for patient in patients if self._get(patient, month, stamps[patient], now) is None]
         until = time.monotonic() + self._budget_s
         decided = 0
-        while decided < len(stale) and (decided == 0 or time.monotonic() < until):
+        while decided < len(stale) and (everybody or decided == 0 or time.monotonic() < until):
             some = stale[decided : decided + AT_ONCE]
             for row in await month_service.rows(
                 conn, zone=zone, month=month, now=now, days=self._days, patients=some

@@ -1,13 +1,12 @@
 """The practice's own patterns, looked for as an auditor would: each with its count, its measure and whom it concerns. Pure.
 
-After the OIG's reports on remote monitoring (OEI-02-23-00260 and -00261) and what payers say they look for. Their
-fifth measure, several devices billed for one patient, cannot arise here: a window is billed once, however many devices.
+After the OIG's reports on remote monitoring (OEI-02-23-00260 and -00261) and what payers say they look for.
 """
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from uuid import UUID
 
 SPIKE = 1.5  # enrolments against the month before: the OIG's measure is 150 %
@@ -59,7 +58,8 @@ class Pattern:
     patients: tuple[UUID, ...] = ()
 
 
-DEVICE_CODES = frozenset({"99445", "99454", "99453"})
+SUPPLY_CODES = frozenset({"99445", "99454"})
+DEVICE_CODES = SUPPLY_CODES | {"99453"}
 MANAGEMENT_CODES = frozenset({"99457", "99458", "99470"})
 STEPS_S = {"CCM": (1200, 2400, 3600), "RPM": (600, 1200, 2400)}
 
@@ -73,6 +73,7 @@ def patterns(
         _strangers(people),
         _spike(people, month, before),
         _other_billers(people),
+        _several_devices(people),
         _edges(people),
         _copied(work, month),
         _long_days(work, month),
@@ -133,6 +134,19 @@ def _other_billers(people: Sequence[Person]) -> Pattern:
         question="Another practice bills the same patient",
         count=len(found),
         measure="known of",
+        look=bool(found),
+        patients=tuple(found),
+    )
+
+
+def _several_devices(people: Sequence[Person]) -> Pattern:
+    """More than one supply code for a patient in a month: a period is billed once, however many devices."""
+    found = [p.patient_id for p in people if sum(p.codes.get(code, 0) for code in SUPPLY_CODES) > 1]
+    return Pattern(
+        key="several-device-codes",
+        question="Several device codes for one patient in a month",
+        count=len(found),
+        measure="two 30-day periods may end in one month",
         look=bool(found),
         patients=tuple(found),
     )
@@ -221,24 +235,58 @@ def _by_hand(work: Sequence[Work], month: date) -> Pattern:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Asked:
+    """One piece of work: when it was asked for, first taken up, finished, and due."""
+
+    opened_at: datetime
+    due_at: datetime
+    taken_at: datetime | None = None
+    closed_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Waits:
-    """How long work waited: from being asked for until taken, and until finished."""
+    """How long work waited: from being asked for until somebody took it up, and until it was finished."""
 
+    asked: int
     finished: int
-    median_hours: float | None
-    late: int
+    median_hours: float | None  # until finished
+    slow_hours: float | None  # nine of ten were finished sooner
+    taken_median_hours: float | None
+    late: int  # finished after they were due
+    overdue: int  # not finished, and due
 
 
-def waits(tasks: Iterable[tuple[datetime, datetime | None, datetime]]) -> Waits:
-    """From (opened, closed, due) of the month's tasks."""
-    listed = [(opened, closed, due) for opened, closed, due in tasks if closed is not None]
-    hours = sorted((closed - opened).total_seconds() / 3600 for opened, closed, _ in listed if closed)
-    middle = len(hours) // 2
-    median = (
-        None if not hours else hours[middle] if len(hours) % 2 else (hours[middle - 1] + hours[middle]) / 2
-    )
+def waits(work: Iterable[Asked], *, now: datetime) -> Waits:
+    """Of the month's work. What is not finished has no time to finish yet, and is not left out: `overdue`."""
+    listed = list(work)
+    done = [(one, one.closed_at) for one in listed if one.closed_at is not None]
+    finished = sorted(_hours(closed - one.opened_at) for one, closed in done)
+    taken = sorted(_hours(one.taken_at - one.opened_at) for one in listed if one.taken_at is not None)
     return Waits(
-        finished=len(listed),
-        median_hours=median,
-        late=len([due for _, closed, due in listed if closed and closed > due]),
+        asked=len(listed),
+        finished=len(done),
+        median_hours=_of_ten(finished, 5),
+        slow_hours=_of_ten(finished, 9),
+        taken_median_hours=_of_ten(taken, 5),
+        late=sum(1 for one, closed in done if closed > one.due_at),
+        overdue=sum(1 for one in listed if one.closed_at is None and one.due_at < now),
     )
+
+
+def _hours(waited: timedelta) -> float:
+    return waited.total_seconds() / 3600
+
+
+def _of_ten(hours: Sequence[float], tenths: int) -> float | None:
+    """The hours that so many tenths of the cases do not exceed, half way between neighbours.
+
+    >>> _of_ten([1.0, 2.0], 5), _of_ten([1.0, 2.0, 30.0], 5), _of_ten([], 9)
+    (1.5, 2.0, None)
+    """
+    if not hours:
+        return None
+    place = (len(hours) - 1) * tenths / 10
+    low = int(place)
+    high = min(low + 1, len(hours) - 1)
+    return hours[low] + (hours[high] - hours[low]) * (place - low)

@@ -1,5 +1,7 @@
 """The room's screens on the real database: what each role may do, and that another practice's people do not exist."""
 
+import csv
+import io
 import json
 import re
 import secrets
@@ -505,6 +507,7 @@ MATRIX = [
     ("see the month", "GET", "/month/2026-11", {}, 200, 200, 200, 200),
     ("export claim lines", "GET", "/month/2026-11/claims.csv", {}, 200, 200, 200, 200),
     ("read the report", "GET", "/month/2026-11/report", {}, 200, 200, 200, 200),
+    ("take the report away", "GET", "/month/2026-11/report.csv", {}, 200, 200, 200, 200),
     ("take a task", "POST", "/tasks/{task}/moves", {"move": "take"}, 303, 303, 403, 403),
     ("tick a step", "POST", "/tasks/{task}/steps/reached", {"done": "yes"}, 303, 303, 403, 403),
     ("log minutes", "POST", "/entries", "entry", 303, 403, 403, 403),
@@ -603,6 +606,7 @@ async def test_for_another_practice_nothing_of_ours_exists(clinic):
         ("GET", "/month/2026-11", {}, 200),
         ("GET", "/month/2026-11/claims.csv", {}, 200),
         ("GET", "/month/2026-11/report", {}, 200),
+        ("GET", "/month/2026-11/report.csv", {}, 200),
         ("GET", f"/month/2026-11/patient/{people.maria}", {}, 404),
         ("POST", f"/month/2026-11/patient/{people.maria}/check", {}, 404),
         ("POST", f"/month/2026-11/patient/{people.maria}/step", {"step": "reviewed"}, 404),
@@ -709,6 +713,17 @@ async def test_the_report_adds_up_what_the_month_supports(clinic):
         await ana.post("/entries", data=entry(people))
         await ana.post(f"/month/2026-11/patient/{people.maria}/check", data={})
         shown = (await gail.get("/month/2026-11/report")).text
+        sheet = await gail.get("/month/2026-11/report.csv")
+    assert "report-2026-11.csv" in sheet.headers["content-disposition"]
+    rows = {(row["subject"], row["measure"]): row["value"] for row in csv.DictReader(io.StringIO(sheet.text))}
+    assert rows["enrolment", "enrolled"] == "1"
+    assert (rows["units", "99490"], rows["allowed USD", "99490"]) == ("1", "66.13")
+    assert rows["revenue USD", "Medicare's share"] == "52.90"
+    assert rows["revenue USD", "patients' share"] == "13.23"
+    assert rows["comparison USD", "official year of 200 patients"] == "158712.00"
+    assert rows["engagement", "with a live conversation"] == "1"
+    assert rows["response", "tasks asked for"] == "1"
+    assert "Maria" not in sheet.text
     assert "99490" in shown
     assert "$62.16" in shown
     assert "matches no official rate" in shown

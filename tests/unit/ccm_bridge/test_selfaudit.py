@@ -6,7 +6,7 @@ from uuid import uuid4
 
 import pytest
 
-from ccm_bridge.selfaudit import Person, Work, patterns, plain, waits
+from ccm_bridge.selfaudit import Asked, Person, Work, patterns, plain, waits
 
 MONTH = date(2026, 11, 1)
 MARIA, NORA = uuid4(), uuid4()
@@ -69,6 +69,20 @@ CASES = [
         {"no-prior-visit"},
     ),
     ("another biller", [person(other_biller=True)], [work()], {}, {"other-biller"}),
+    (
+        "two supplies of one patient in a month",
+        [person(codes={"99445": 1, "99454": 1})],
+        [work(program="RPM", note="other")],
+        {},
+        {"several-device-codes"},
+    ),
+    (
+        "set-up and one supply are one device",
+        [person(codes={"99453": 1, "99454": 1})],
+        [work(program="RPM", note="other")],
+        {},
+        set(),
+    ),
     (
         "half again as many enrolled",
         [person(uuid4(), enrolled_on=MONTH) for _ in range(6)],
@@ -137,11 +151,24 @@ def test_numbers_and_case_do_not_hide_a_copied_note():
     assert plain("Called 10:15, BP 172/96!") == plain("called 9:00 bp 150/88")
 
 
-def test_waiting_is_told_by_its_middle_and_by_what_was_late():
-    ten = datetime(2026, 11, 3, 10, tzinfo=UTC)
-    due = ten + timedelta(hours=4)
-    tasks = [(ten, ten + timedelta(hours=h), due) for h in (1, 2, 30)] + [(ten, None, due)]
-    said = waits(tasks)
-    assert (said.finished, said.median_hours, said.late) == (3, 2.0, 1)
-    assert waits([]).median_hours is None
-    assert waits(tasks[:2]).median_hours == 1.5
+def test_waits_are_told_by_their_middle_and_their_slowest_tenth_and_nothing_open_is_forgotten():
+    ten = datetime(2026, 11, 3, 10, 0, tzinfo=UTC)
+    due, now = ten + timedelta(hours=4), ten + timedelta(days=2)
+
+    def asked(taken=None, closed=None):
+        after = lambda hours: None if hours is None else ten + timedelta(hours=hours)  # noqa: E731
+        return Asked(opened_at=ten, due_at=due, taken_at=after(taken), closed_at=after(closed))
+
+    said = waits([asked(0.5, 1), asked(1, 2), asked(2, 30), asked(3), asked()], now=now)
+    assert (said.asked, said.finished, said.late, said.overdue) == (5, 3, 1, 2)
+    assert said.median_hours == 2.0
+    assert said.slow_hours == pytest.approx(24.4)
+    assert said.taken_median_hours == 1.5
+    nothing = waits([], now=now)
+    assert (nothing.asked, nothing.median_hours, nothing.slow_hours, nothing.taken_median_hours) == (
+        0,
+        None,
+        None,
+        None,
+    )
+    assert waits([asked()], now=due).overdue == 0
