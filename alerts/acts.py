@@ -14,6 +14,7 @@ from zoneinfo import ZoneInfo
 import msgspec
 
 from alerts import episode as ep
+from alerts.concerns import Queue
 from alerts.dispositions import DISPOSITIONS, refusal
 from alerts.episode import Cause, Episode, NotPossible, State, Transition
 from alerts.events import Move, Severity
@@ -174,6 +175,40 @@ def settle(act: Act, episode: Episode, *, code: str, note: str, needs_task: bool
         return made
     ended = close_now(act, made[-1].episode)
     return ended if isinstance(ended, NotPossible) else [*made, *ended]
+
+
+SEEN: Final = "seen"
+
+
+def benign(episode: Episode) -> bool:
+    """Only ever a watch, and nobody has it: one glance may be all it needs."""
+    return (
+        episode.queue is Queue.CLINICAL
+        and episode.state is State.WAITING
+        and episode.severity is Severity.WATCH
+        and episode.peak is Severity.WATCH
+    )
+
+
+def settle_benign(act: Act, found: Sequence[tuple[Episode, int]]) -> tuple[list[Transition], int]:
+    """Say of many benign episodes at once that they were seen; (what was done, how many were left as they were).
+
+    `found` has each episode with the number of the last transition that the page showed: what moved since, or is not
+    benign any more, is left for a look of its own.
+    """
+    made: list[Transition] = []
+    left = 0
+    for episode, seen in found:
+        answer = (
+            settle(act, episode, code=SEEN, note="", needs_task=False, close=False)
+            if benign(episode) and episode.number == seen
+            else NotPossible("It moved.")
+        )
+        if isinstance(answer, NotPossible):
+            left += 1
+        else:
+            made += answer
+    return made, left
 
 
 def close_now(act: Act, episode: Episode) -> Answer:

@@ -41,6 +41,9 @@ DISPOSITIONS: Final[dict[str, Disposition]] = {
     "device": Disposition(
         "Device or data problem", "found a device or data problem", _NOT_USEFUL, _NO_NOTE, Rest.SHORT
     ),
+    "seen": Disposition(
+        "Seen, nothing to do", "saw it; there was nothing to do", _NOT_USEFUL, _NO_NOTE, Rest.SHORT
+    ),
     "known": Disposition(
         "Known, as expected", "found it known and as expected", _NOT_USEFUL, _NO_NOTE, Rest.LONG
     ),

@@ -8,7 +8,7 @@ from uuid import UUID, uuid4
 from fastapi import HTTPException, Request
 from psycopg import AsyncConnection
 
-from alerts import screen_store
+from alerts import desk_store, screen_store
 from alerts.access import WORKS
 from alerts.acts import PHYSICIAN, Act, SnoozeReason
 from alerts.concerns import about
@@ -72,6 +72,7 @@ async def page(
         "usual": usual_text(told, facts.quantity) if told and facts.quantity else "",
         "against": against_usual(told, facts.quantity) if told else None,
         "quality": quality(told) if told else [],
+        "receipts": await desk_store.receipts_of(conn, episode.patient_id),
         "old": old(episode.told_effective_at, now) if told else "",
         "left": time_left(episode.due_at, now),
         "late": episode.due_at <= now,
@@ -159,9 +160,9 @@ def _points(readings: Sequence[Reading], quantity: str | None) -> list[Point]:
     points = []
     for reading in readings[-90:]:
         value, band = reading.value(quantity), reading.bands.get(quantity or "")
-        if value is not None:
+        if value is not None or reading.beyond:
             low, high = (band.low, band.high) if band else (None, None)
-            points.append(Point(reading.effective_at, value, low, high, Tier(reading.tier)))
+            points.append(Point(reading.effective_at, value, low, high, Tier(reading.tier), reading.beyond))
     return points
 
 
@@ -180,6 +181,7 @@ async def timeline(conn: AsyncConnection, episode: Episode, *, zone: str, now: d
         "unit": spoken(UNITS[quantity]) if quantity else "",
         "at": [round(reading.effective_at.timestamp()) for reading in readings],
         "value": [reading.value(quantity) for reading in readings],
+        "beyond": [reading.beyond for reading in readings],
         "second": [reading.diastolic for reading in readings] if quantity == "systolic" else None,
         "low": [band.low if band else None for band in bands],
         "high": [band.high if band else None for band in bands],

@@ -98,6 +98,17 @@ def message(page: Page, *, public_url: str, now: datetime) -> Message:
     )
 
 
+def receipt(receipt_id: UUID, patient_id: UUID, by_name: str) -> Message:
+    """What a patient hears when somebody looked: no value, no verdict, and what to do meanwhile."""
+    return Message(
+        key=f"receipt:{receipt_id}",
+        severity=Severity.WATCH,
+        subject="Your readings were seen",
+        text=f"{by_name} of your care team has seen your readings. If you feel unwell, call us or 911.",
+        url=f"urn:uuid:{patient_id}",
+    )
+
+
 def refusal(  # noqa: PLR0911 - one line per answer
     channel: str, target: str, wait_minutes: int, repeat_minutes: int | None
 ) -> str | None:

@@ -275,7 +275,7 @@ class Pages:
             if refused:
                 return await self.the_episode(request, episode_id, notice=refused, status=CONFLICT, kept=kept)
             return RedirectResponse(f"/queue/episode/{episode_id}", status_code=303)
-        view = _view(back, self.desk.who(request).role)
+        view = view_said(back, self.desk.who(request).role)
         if refused or "hx-request" in request.headers:
             return await self.the_list(request, view, notice=refused, status=CONFLICT if refused else 200)
         return RedirectResponse(view.url(), status_code=303)
@@ -288,12 +288,11 @@ def _episode(back: str) -> UUID | None:
         return None
 
 
-def _view(back: str, role: str) -> View:
+def view_said(back: str, role: str) -> View:
     """The part of the list that `back` names; whatever it says, the answer stays on this page.
 
-    >>> _view("https://elsewhere.example/?tab=technical&page=x", "nurse").url()
+    >>> view_said("https://elsewhere.example/?tab=technical&page=x", "nurse").url()
     '/queue?tab=technical'
     """
     said = {name: values[-1] for name, values in parse_qs(urlsplit(back).query).items()}
-    page = said.get("page", "")
-    return view_of(role, said.get("tab"), said.get("show"), int(page) if page.isdecimal() else None)
+    return view_of(role, said)

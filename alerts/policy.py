@@ -69,6 +69,9 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
     expect_every: timedelta = 3 * _DAY
     """How often a patient is expected to measure unless something else was agreed (RPM asks for 16 days of 30)."""
 
+    receipts_to: str = ""
+    """The https address that passes short messages on to patients, by their opaque number; empty: they hear nothing."""
+
     def due(self, since: datetime, severity: Severity) -> datetime:
         """When somebody should have come.
 

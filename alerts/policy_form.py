@@ -8,6 +8,7 @@ from typing import Final
 import msgspec
 
 from alerts.burden import minutes_text
+from alerts.escalation import Channel, refusal
 from alerts.events import Severity
 from alerts.hours import DAYS, Hours, Open
 from alerts.policy import Policy, Spans
@@ -36,8 +37,16 @@ def policy_of(form: Form, before: Policy, *, zone: str) -> Policy | str:
     always = tuple(s for s in Severity if form.get(f"always_{s}") == "true")
     if hours is not None and Severity.CRITICAL not in always:
         return "Critical is answered at any hour: an emergency does not wait for the morning."
+    receipts_to = form.get("receipts_to", "")
+    if receipts_to and refusal(Channel.WEBHOOK, receipts_to, 0, None):
+        return "Messages to patients go to an https address, or nowhere."
     return msgspec.structs.replace(
-        before, targets=spans["targets"], escalated=spans["escalated"], hours=hours, round_the_clock=always
+        before,
+        targets=spans["targets"],
+        escalated=spans["escalated"],
+        hours=hours,
+        round_the_clock=always,
+        receipts_to=receipts_to,
     )
 
 
@@ -100,6 +109,10 @@ def changes(before: Policy, after: Policy) -> list[str]:
     said += [f"holiday taken out: {day}" for day in old_days if day not in new_days]
     if before.round_the_clock != after.round_the_clock:
         said.append(f"at any hour: {', '.join(after.round_the_clock) or 'nothing'}")
+    if before.receipts_to != after.receipts_to:
+        said.append(
+            f"messages to patients go {'to ' + after.receipts_to if after.receipts_to else 'nowhere'}"
+        )
     return said
 
 

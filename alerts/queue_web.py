@@ -1,7 +1,8 @@
 """The list: one row per patient in the order to work through, put together from a handful of queries."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from datetime import datetime
 from typing import Any, Final
 from uuid import UUID
 
@@ -9,19 +10,20 @@ import msgspec
 from fastapi import Request
 from psycopg import AsyncConnection
 
-from alerts import page_store, screen_store
+from alerts import desk_store, page_store, screen_store
 from alerts.access import WORKS, seen_by
 from alerts.acts import PHYSICIAN, Act
-from alerts.concerns import Queue, about
+from alerts.concerns import ABOUT, Queue, about
 from alerts.desk_web import Desk, clock, midnight
 from alerts.dispositions import DISPOSITIONS
+from alerts.events import Severity
 from alerts.row import Known, Row, a_row
-from alerts.screen_store import Want
+from alerts.screen_store import Contact, Want
 from alerts.sketch import UNITS, sketch
 from alerts.worklist import CALLING, Brief, Place, Section, Viewer, places, summary, waiting
 
 PAGE: Final = 60
-SHOW: Final = ("all", "mine", "free")
+SHOW: Final = ("all", "free", "mine", "late")
 
 
 class View(msgspec.Struct, frozen=True, kw_only=True):
@@ -29,20 +31,35 @@ class View(msgspec.Struct, frozen=True, kw_only=True):
 
     queue: Queue
     show: str = "all"
+    severity: Severity | None = None
+    concern: str = ""
     page: int = 1
 
     def url(self, path: str = "/queue", **changes: Any) -> str:
         view = msgspec.structs.replace(self, **changes)
         said = f"tab={view.queue}"
         said += f"&show={view.show}" if view.show != "all" else ""
+        said += f"&severity={view.severity}" if view.severity else ""
+        said += f"&concern={view.concern}" if view.concern else ""
         return f"{path}?{said}" + (f"&page={view.page}" if view.page > 1 else "")
 
 
-def view_of(role: str, tab: str | None, show: str | None, page: int | None) -> View:
+def view_of(role: str, said: Mapping[str, str]) -> View:
     """What the address asks for, as far as this role may see it and as far as it makes sense."""
     mine = seen_by(role)
-    queue = next((q for q in mine if q.value == tab), mine[0] if mine else Queue.CLINICAL)
-    return View(queue=queue, show=show if show in SHOW else "all", page=max(1, min(page or 1, 1000)))
+    queue = next((q for q in mine if q.value == said.get("tab")), mine[0] if mine else Queue.CLINICAL)
+    show, page = said.get("show", "all"), said.get("page", "1")
+    concern = said.get("concern", "")
+    return View(
+        queue=queue,
+        show=show if show in SHOW else "all",
+        severity=next((s for s in Severity if s.value == said.get("severity")), None),
+        concern=concern if concern in ABOUT else "",
+        page=max(1, min(int(page), 1000)) if page.isdecimal() and len(page) <= DIGITS else 1,
+    )
+
+
+DIGITS: Final = 4
 
 
 async def listed(desk: Desk, request: Request, conn: AsyncConnection, view: View, act: Act) -> dict[str, Any]:
@@ -55,7 +72,10 @@ async def listed(desk: Desk, request: Request, conn: AsyncConnection, view: View
         queues.setdefault(brief.queue, []).append(brief)
     placed = {queue: places(queues[queue], viewer, now=now) for queue in seen_by(who.role)}
     every = placed[view.queue]
-    chosen = every if view.show == "all" else [place for place in every if _shown(place, view.show)]
+    chosen = [place for place in every if _shown(place, view, now=now)]
+    if view.concern:
+        of_concern = await screen_store.having(conn, view.concern)
+        chosen = [place for place in chosen if place.patient_id in of_concern]
     rows = await _rows(desk, conn, view.queue, chosen[(view.page - 1) * PAGE : view.page * PAGE], act)
     by_section: dict[Section, list[Row]] = {}
     for row in rows:
@@ -77,6 +97,14 @@ async def listed(desk: Desk, request: Request, conn: AsyncConnection, view: View
         "undoable": undoable,
         "undoable_name": await _name(desk, conn, undoable.patient_id) if undoable else "",
         "seq": seq,
+        "saved": await desk_store.saved(conn, who.staff_id),
+        "severities": list(reversed(Severity)),
+        "concerns": [(name, facts.label) for name, facts in ABOUT.items() if facts.queue is view.queue],
+        "benign": sum(
+            p.section is Section.LATER and p.severity is Severity.WATCH for p in placed[Queue.CLINICAL]
+        )
+        if Queue.CLINICAL in placed and who.role in WORKS[Queue.CLINICAL]
+        else 0,
         "failing": await page_store.failing(conn),
         "dispositions": DISPOSITIONS,
         "about": about,
@@ -84,10 +112,18 @@ async def listed(desk: Desk, request: Request, conn: AsyncConnection, view: View
     }
 
 
-def _shown(place: Place, show: str) -> bool:
-    if show == "mine":
-        return place.mine
-    return show == "all" or place.section in CALLING
+def _shown(place: Place, view: View, *, now: datetime) -> bool:
+    if view.severity is not None and place.severity is not view.severity:
+        return False
+    match view.show:
+        case "mine":
+            return place.mine
+        case "free":
+            return place.section in CALLING
+        case "late":
+            return place.section in CALLING and place.due_at <= now
+        case _:
+            return True
 
 
 async def _name(desk: Desk, conn: AsyncConnection, patient_id: UUID) -> str:
@@ -95,10 +131,15 @@ async def _name(desk: Desk, conn: AsyncConnection, patient_id: UUID) -> str:
     return found[patient_id].name if patient_id in found else ""
 
 
+def contact_text(contact: Contact | None, act: Act) -> str:
+    """When and by whom, as the row says it."""
+    return f"{act.clock(contact.at)}, {contact.by_name}" if contact else ""
+
+
 async def _rows(
     desk: Desk, conn: AsyncConnection, queue: Queue, found: Sequence[Place], act: Act
 ) -> list[Row]:
-    """Rows for these places: five queries, however many rows."""
+    """Rows for these places: six queries, however many rows."""
     if not found:
         return []
     ids = [place.patient_id for place in found]
@@ -118,6 +159,7 @@ async def _rows(
     lines = await screen_store.points(conn, wants)
     latest = await screen_store.latest(conn, wants)
     told = await screen_store.readings(conn, [e.told_reading for e in shown.values()])
+    contacts = await screen_store.contacts(conn, ids)
     quantities = {want.patient_id: want.quantity for want in wants}
     rows = []
     for place in found:
@@ -131,6 +173,7 @@ async def _rows(
             name=patient.name,
             mrn=patient.mrn,
             born=patient.born,
+            contact=contact_text(contacts.get(place.patient_id), act),
         )
         until = clock(act, episode.until)
         rows.append(a_row(place, known, role=act.person.role, until=until, now=act.now))

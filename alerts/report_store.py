@@ -67,6 +67,35 @@ async def overdue(conn: AsyncConnection, *, now: datetime) -> int:
     return row[0] if row else 0
 
 
+class Worked(msgspec.Struct, frozen=True, kw_only=True):
+    """What one person did in a while; what they took back does not count."""
+
+    by: UUID
+    by_name: str
+    claimed: int = 0
+    settled: int = 0
+    contacts: int = 0  # patients spoken with
+    escalated: int = 0
+
+
+async def worked(conn: AsyncConnection, *, since: datetime) -> list[Worked]:
+    rows = await conn.execute(
+        """SELECT json_build_object('by', t.by, 'by_name', max(t.by_name),
+                  'claimed', count(*) FILTER (WHERE t.move = 'claimed'),
+                  'settled', count(*) FILTER (WHERE t.move = 'dispositioned'),
+                  'contacts', count(DISTINCT t.patient_id) FILTER (
+                      WHERE t.disposition IN ('contacted', 'plan_changed', 'emergency', 'self_care')),
+                  'escalated', count(*) FILTER (WHERE t.move = 'escalated'))::text
+             FROM alerts.transition t
+            WHERE t.at >= %s AND t.by IS NOT NULL AND t.why <> 'undo'
+              AND NOT EXISTS (SELECT FROM alerts.transition u WHERE u.episode_id = t.episode_id
+                                 AND u.number = t.number + 1 AND u.why = 'undo')
+            GROUP BY t.by""",
+        (since,),
+    )
+    return [msgspec.json.decode(text, type=Worked) for (text,) in await rows.fetchall()]
+
+
 class Done(msgspec.Struct, frozen=True, kw_only=True):
     """One thing a person did, as the next shift reads it."""
 

@@ -62,7 +62,7 @@ def add(routes: APIRouter, pages: Pages) -> None:  # noqa: C901 - four small rou
     ) -> Response:
         """Somebody covers a shift or a part of it. Whoever plans the rota may, and the two whom it concerns."""
         desk, now, act_id = pages.desk, pages.desk.now(), uuid4()
-        who = desk.who(request)
+        who = desk.require(request, *CHAINS, *ON_CALL)
         async with desk.transaction(request) as conn:
             shift = await rota_store.locked(conn, shift_id)
             name = (await desk.colleagues(conn, roles=ON_CALL)).get(staff_id)

@@ -149,6 +149,7 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
     latest_value: str
     stands: str  # who has it, or what it waits for
     next_step: str
+    contact: str  # when somebody last spoke with them, and who
 
 
 class Known(NamedTuple):
@@ -161,6 +162,7 @@ class Known(NamedTuple):
     name: str
     mrn: str
     born: date
+    contact: str = ""
 
 
 def years(born: date, now: datetime) -> int:
@@ -232,4 +234,5 @@ def a_row(place: Place, known: Known, *, role: str, until: str, now: datetime) -
         latest_value=value_text(newer, quantity) if newer else "",
         stands=stands(shown, mine=place.mine, until=until),
         next_step=next_step(shown, role, mine=place.mine),
+        contact=known.contact,
     )

@@ -38,6 +38,27 @@ async def briefs(conn: AsyncConnection) -> list[Brief]:
     ]
 
 
+async def benign(conn: AsyncConnection, *, limit: int = 200) -> list[Episode]:
+    """Watches that nobody has and that were never worse, of patients with nothing worse open; the oldest first."""
+    rows = await conn.execute(
+        """SELECT row_to_json(e)::text FROM alerts.episode e
+            WHERE state = 'waiting' AND queue = 'clinical' AND severity = 'watch' AND peak = 'watch'
+              AND NOT EXISTS (SELECT FROM alerts.episode o WHERE o.patient_id = e.patient_id AND o.queue = 'clinical'
+                                 AND o.state IN ('waiting', 'claimed', 'escalated') AND o.severity <> 'watch')
+            ORDER BY since, episode_id LIMIT %s""",
+        (limit,),
+    )
+    return [_episode.decode(text) for (text,) in await rows.fetchall()]
+
+
+async def having(conn: AsyncConnection, concern: str) -> set[UUID]:
+    """The patients with an open episode of this concern."""
+    rows = await conn.execute(
+        "SELECT patient_id FROM alerts.episode WHERE concern = %s AND state <> 'closed'", (concern,)
+    )
+    return {patient_id for (patient_id,) in await rows.fetchall()}
+
+
 async def open_episodes(conn: AsyncConnection, patients: Collection[UUID]) -> dict[UUID, list[Episode]]:
     """The open episodes of these patients."""
     rows = await conn.execute(
@@ -101,21 +122,21 @@ class Want(msgspec.Struct, frozen=True):
 async def points(conn: AsyncConnection, wants: Sequence[Want], *, each: int = 24) -> dict[UUID, list[Point]]:
     """The last points of each wanted line, oldest first."""
     rows = await conn.execute(
-        """SELECT w.patient_id, o.effective_at, o.value, o.low, o.high, o.tier
+        """SELECT w.patient_id, o.effective_at, o.value, o.low, o.high, o.tier, o.beyond
              FROM unnest(%s::uuid[], %s::text[], %s::text[]) AS w (patient_id, kind, quantity)
             CROSS JOIN LATERAL (
-                SELECT effective_at, tier, (bands -> w.quantity ->> 'low')::real AS low,
+                SELECT effective_at, tier, beyond, (bands -> w.quantity ->> 'low')::real AS low,
                        (bands -> w.quantity ->> 'high')::real AS high,
                        CASE w.quantity WHEN 'systolic' THEN systolic WHEN 'pulse' THEN pulse ELSE glucose END AS value
                   FROM alerts.observation
                  WHERE patient_id = w.patient_id AND kind = w.kind
                  ORDER BY effective_at DESC LIMIT %s) AS o
-            WHERE o.value IS NOT NULL ORDER BY o.effective_at""",
+            WHERE o.value IS NOT NULL OR o.beyond IS NOT NULL ORDER BY o.effective_at""",
         ([w.patient_id for w in wants], [w.kind for w in wants], [w.quantity for w in wants], each),
     )
     found: dict[UUID, list[Point]] = {}
-    for patient_id, at, value, low, high, tier in await rows.fetchall():
-        found.setdefault(patient_id, []).append(Point(at, value, low, high, Tier(tier)))
+    for patient_id, at, value, low, high, tier, beyond in await rows.fetchall():
+        found.setdefault(patient_id, []).append(Point(at, value, low, high, Tier(tier), beyond))
     return found
 
 
@@ -129,6 +150,31 @@ async def latest(conn: AsyncConnection, wants: Sequence[Want]) -> dict[UUID, Rea
         ([w.patient_id for w in wants], [w.kind for w in wants]),
     )
     return {patient_id: _reading.decode(text) for patient_id, text in await rows.fetchall()}
+
+
+class Contact(msgspec.Struct, frozen=True, kw_only=True):
+    """When somebody of the practice last spoke with a patient, as far as this queue knows."""
+
+    patient_id: UUID
+    at: datetime
+    by_name: str
+    disposition: str
+
+
+async def contacts(conn: AsyncConnection, patients: Collection[UUID]) -> dict[UUID, Contact]:
+    """Each patient's newest settled episode that was settled by speaking with them."""
+    rows = await conn.execute(
+        """SELECT p.patient_id, t.at, t.by_name, t.disposition FROM unnest(%s::uuid[]) AS p (patient_id)
+            CROSS JOIN LATERAL (
+                SELECT at, by_name, disposition FROM alerts.transition
+                 WHERE patient_id = p.patient_id AND disposition IN ('contacted', 'plan_changed', 'emergency', 'self_care')
+                 ORDER BY at DESC LIMIT 1) AS t""",
+        (list(patients),),
+    )
+    return {
+        patient_id: Contact(patient_id=patient_id, at=at, by_name=name, disposition=disposition)
+        for patient_id, at, name, disposition in await rows.fetchall()
+    }
 
 
 class Told(msgspec.Struct, frozen=True, kw_only=True):
@@ -206,13 +252,16 @@ class Undoable(msgspec.Struct, frozen=True, kw_only=True):
     at: datetime
     patient_id: UUID
     concern: str
+    others: int  # further patients whom the same act settled
 
 
 async def undoable(conn: AsyncConnection, staff_id: UUID, *, since: datetime) -> Undoable | None:
     """A person's newest act, unless it was an undo, a task, or something moved the episode since."""
     row = await (
         await conn.execute(
-            """SELECT t.caused_by, t.move, t.disposition, t.at, t.patient_id, t.concern, t.why, t.number = e.number
+            """SELECT t.caused_by, t.move, t.disposition, t.at, t.patient_id, t.concern, t.why, t.number = e.number,
+                      (SELECT count(DISTINCT patient_id) - 1 FROM alerts.transition o
+                        WHERE o.caused_by = t.caused_by AND o.by IS NOT NULL)
                  FROM alerts.transition t JOIN alerts.episode e USING (episode_id)
                 WHERE t.by = %s AND t.at >= %s ORDER BY t.at DESC, t.seq DESC LIMIT 1""",
             (staff_id, since),
@@ -221,7 +270,13 @@ async def undoable(conn: AsyncConnection, staff_id: UUID, *, since: datetime) ->
     if row is None or row[6] in ("undo", "ask_task", "take_over") or not row[7]:
         return None
     return Undoable(
-        act_id=row[0], move=Move(row[1]), disposition=row[2], at=row[3], patient_id=row[4], concern=row[5]
+        act_id=row[0],
+        move=Move(row[1]),
+        disposition=row[2],
+        at=row[3],
+        patient_id=row[4],
+        concern=row[5],
+        others=row[8],
     )
 
 

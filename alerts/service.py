@@ -152,6 +152,16 @@ async def on_episode(
     return await _perform(conn, [found], lambda episodes: decide(episodes[0]))
 
 
+async def settle_benign(
+    conn: AsyncConnection, act: Act, seen: Mapping[UUID, int]
+) -> tuple[list[Episode], int]:
+    """Acknowledge many benign episodes in one act; (those that were, how many were left)."""
+    found = await store.locked_ones(conn, seen)
+    made, left = acts.settle_benign(act, [(episode, seen[episode.episode_id]) for episode, _ in found])
+    await store.save_act(conn, {episode.episode_id: episode.number for episode, _ in found}, made)
+    return [t.episode for t in made], left + len(seen) - len(found)
+
+
 async def undo(conn: AsyncConnection, act_id: UUID, act: Act) -> Answer:
     """Take back everything that act did."""
     found = await store.locked_of_act(conn, act_id)

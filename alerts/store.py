@@ -73,6 +73,11 @@ async def locked(conn: AsyncConnection, episode_id: UUID) -> tuple[Episode, Last
     return found[0] if found else None
 
 
+async def locked_ones(conn: AsyncConnection, ids: Collection[UUID]) -> list[tuple[Episode, Last]]:
+    """These episodes with their last transitions, locked in the order of their ids."""
+    return await _locked(conn, "episode_id = ANY(%s)", list(ids))
+
+
 async def locked_of_patient(
     conn: AsyncConnection, patient_id: UUID, queue: Queue = Queue.CLINICAL
 ) -> list[tuple[Episode, Last]]:

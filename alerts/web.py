@@ -8,7 +8,17 @@ from uuid import UUID, uuid4
 from fastapi import APIRouter, Form, Header, HTTPException, Query, Request
 from fastapi.responses import HTMLResponse, JSONResponse, PlainTextResponse, RedirectResponse, Response
 
-from alerts import acts, episode_web, page_store, policy_web, rota_web, service, stream_web
+from alerts import (
+    acts,
+    benign_web,
+    episode_web,
+    page_store,
+    policy_web,
+    rota_web,
+    service,
+    stream_web,
+    today_web,
+)
 from alerts.access import CHAINS, WORKS
 from alerts.burden import PUBLISHED, minutes_text, table
 from alerts.concerns import Queue, about
@@ -36,6 +46,8 @@ def router(desk: Desk, bell: Doorbell, policy: Policy = DEFAULT) -> APIRouter:
     _called(routes, pages)
     policy_web.add(routes, pages)
     rota_web.add(routes, pages)
+    benign_web.add(routes, pages)
+    today_web.add(routes, pages)
     return routes
 
 
@@ -43,13 +55,9 @@ def _seen(routes: APIRouter, pages: Pages, bell: Doorbell) -> None:
     """What is looked at."""
 
     @routes.get("", response_class=HTMLResponse)
-    async def the_queue(
-        request: Request,
-        tab: str | None = None,
-        show: str | None = None,
-        page: Annotated[int | None, Query(ge=1, le=1000)] = None,
-    ) -> HTMLResponse:
-        return await pages.the_list(request, view_of(pages.allowed(request), tab, show, page))
+    async def the_queue(request: Request) -> HTMLResponse:
+        """`tab`, `show`, `severity`, `concern`, `page`: see `queue_web.View`."""
+        return await pages.the_list(request, view_of(pages.allowed(request), request.query_params))
 
     @routes.get("/stream")
     async def live(

@@ -37,6 +37,15 @@
               ctx.lineTo(x, bbox.top + bbox.height);
               ctx.stroke();
             }
+            ctx.restore();
+          },
+        ],
+        draw: [
+          (u) => {
+            const { ctx } = u;
+            ctx.save();
+            // The limit goes over the whole width and over the band, which would hide it.
+            const { bbox } = u;
             ctx.setLineDash([6 * devicePixelRatio, 4 * devicePixelRatio]);
             ctx.strokeStyle = colour("--critical");
             for (const limit of told.limits) {
@@ -46,14 +55,25 @@
               ctx.lineTo(bbox.left + bbox.width, y);
               ctx.stroke();
             }
-            ctx.restore();
-          },
-        ],
-        draw: [
-          (u) => {
-            const { ctx } = u;
-            ctx.save();
+            ctx.setLineDash([]);
             const counted = new Set(told.counted);
+            // Beyond what the meter can say: an arrow at the edge with its word, not a number nobody measured.
+            told.at.forEach((at, n) => {
+              if (!told.beyond[n] || at < u.scales.x.min || at > u.scales.x.max) return;
+              const up = told.beyond[n] === "HI";
+              const x = u.valToPos(at, "x", true);
+              const size = 6 * devicePixelRatio;
+              const y = up ? bbox.top + size : bbox.top + bbox.height - size;
+              ctx.fillStyle = TIERS[told.tier[n]] ?? TIERS.routine;
+              ctx.beginPath();
+              ctx.moveTo(x, up ? y - size : y + size);
+              ctx.lineTo(x + size, up ? y + size : y - size);
+              ctx.lineTo(x - size, up ? y + size : y - size);
+              ctx.closePath();
+              ctx.fill();
+              ctx.font = `${11 * devicePixelRatio}px system-ui`;
+              ctx.fillText(told.beyond[n], x + size * 1.3, y + size * 0.6);
+            });
             told.at.forEach((at, n) => {
               if (told.value[n] === null || at < u.scales.x.min || at > u.scales.x.max) return;
               ctx.fillStyle = TIERS[told.tier[n]] ?? TIERS.routine;

@@ -1,6 +1,7 @@
 """The alerts screens behind the real frame: every route, with and without JavaScript, for everybody and for nobody."""
 
 import re
+from functools import reduce
 from uuid import UUID, uuid4
 
 import pytest
@@ -216,7 +217,8 @@ async def test_a_shift_leaves_a_clean_story_and_numbers_behind(shop):
 
 GETS = [
     "/queue", "/queue?tab=technical", "/queue/measuring", "/queue/burden", "/queue/burden.csv", "/queue/handover",
-    "/queue/chain", "/queue/episode/{e}", "/queue/episode/{e}/timeline",
+    "/queue/chain", "/queue/episode/{e}", "/queue/episode/{e}/timeline", "/queue/rota", "/queue/policy",
+    "/queue/benign", "/queue/today",
 ]  # fmt: skip
 POSTS = {
     "/queue/patient/{p}/claim": {}, "/queue/patient/{p}/take-over": {}, "/queue/patient/{p}/hand-back": {},
@@ -226,7 +228,16 @@ POSTS = {
     "/queue/undo": {"act_id": str(uuid4())},
     "/queue/measuring/{p}/bp": {"every_hours": "24"}, "/queue/chain/{p}/end": {},
     "/queue/chain": {"severity": "critical", "channel": "email", "target": "duty@practice.example"},
+    "/queue/benign": {"number_{e}": "1", "every": "true"}, "/queue/policy": {"why": "x"},
+    "/queue/rota": {"staff_id": str(uuid4()), "starts": "2026-01-06T09:00", "ends": "2026-01-06T10:00"},
+    "/queue/rota/{p}/swap": {"staff_id": str(uuid4())}, "/queue/rota/{p}/end": {},
+    "/queue/views": {"name": ""}, "/queue/views/{p}/forget": {},
 }  # fmt: skip
+
+
+NAMES = (
+    ("/bp", "/{kind}"), ("chain/{p}", "chain/{rung_id}"), ("rota/{p}", "rota/{shift_id}"), ("views/{p}", "views/{view_id}"),
+)  # fmt: skip
 
 
 def test_every_route_of_the_room_is_in_these_tables():
@@ -239,7 +250,7 @@ def test_every_route_of_the_room_is_in_these_tables():
     }
     told = (
         {(url.split("?")[0], "GET") for url in GETS}
-        | {(url.replace("/bp", "/{kind}").replace("chain/{p}", "chain/{rung_id}"), "POST") for url in POSTS}
+        | {(reduce(lambda url, name: url.replace(*name), NAMES, url), "POST") for url in POSTS}
         | {("/queue/stream", "GET")}
     )
     assert ours == told
@@ -259,9 +270,17 @@ async def test_chris_of_another_practice_changes_nothing_of_ours_on_any_route(sh
     episode = await opened(shop)
     async with shop.hands("chris") as chris:
         for url, fields in POSTS.items():
+            fields = {name.format(e=episode): value for name, value in fields.items()}
             answer = await chris.post(url.format(e=episode, p=shop.clinic.patients["maria"]), **fields)
+            if url == "/queue/benign":
+                assert answer.headers["location"].endswith("done=0&left=1&told=0")
+                continue
             assert answer.status_code == (
-                404 if "{e}" in url or "measuring" in url else 403 if "chain" in url else 409
+                404
+                if "{e}" in url or "measuring" in url or "swap" in url or "forget" in url
+                else 403
+                if any(plan in url for plan in ("chain", "rota", "policy"))
+                else 409
             ), url
             assert "Maria" not in answer.text, url
     await nothing_happened(shop)
@@ -280,8 +299,10 @@ async def test_who_may_not_work_the_clinical_queue_is_told_whose_it_is(shop, who
         for url, fields in POSTS.items():
             if url.endswith(("/comment", "/bp")) and who == "eve":
                 continue  # a coordinator may say something, and agree on measuring
-            if "chain" in url and who == "adm":
-                continue  # an admin says whom to call
+            if any(plan in url for plan in ("chain", "rota", "policy")) and who == "adm":
+                continue  # an admin says whom to call, and when
+            if "views" in url or ("swap" in url and who == "eve"):
+                continue  # one's own desk is one's own
             answer = await hands.post(url.format(e=episode, p=shop.clinic.patients["maria"]), **fields)
             assert answer.status_code in ((403,) if url != "/queue/undo" else (403, 409)), url
     await nothing_happened(shop)
