@@ -138,6 +138,7 @@ def up(
             typer.echo("demo\n  " + lamplight("demo", "seed").replace("\n", "\n  "))
             typer.echo("services")
             fleet.start(told, typer.echo)
+            fleet.watch(stack.folder, stack.given)
             if "mosquitto" in stack.ours:
                 for gateway in PLAYERS:
                     fleet.play(
@@ -219,6 +220,14 @@ def status(
         seen = look(stack, _fleet(stack))
     typer.echo(dumps(seen.as_json(), indent=2) if json else screen(seen))
     raise typer.Exit(0 if seen.up else 1)
+
+
+@app.command(hidden=True)
+def watch(folder: Path) -> None:
+    """Start servers of FOLDER again when they end, until stopped; `up` runs this beside them."""
+    from deploy.native.watchman import watch as watching
+
+    watching(_stack(folder), typer.echo)
 
 
 @app.command()

@@ -54,6 +54,8 @@ PLAYERS = ("gw-harbor", "gw-cedar")
 BY_HAND = "gw-1"
 """The gateway whose certificate is yours, to send readings by hand."""
 
+WATCHMAN = "watchman"
+
 
 class Fleet:
     """The services of one folder, run by its `processes`."""
@@ -96,6 +98,10 @@ class Fleet:
             ("gateway", "play", "--id", credential.name, "--outbox", str(outbox)),
             {f"{PREFIX}{name}": str(value) for name, value in settings.items()},
         )
+
+    def watch(self, folder: Path, given: Mapping[str, str]) -> None:
+        """Start the watchman, who starts servers that ended again; the services have their keepers."""
+        self._keep(WATCHMAN, ("watch", str(folder)), given)
 
     def _keep(self, name: str, command: Sequence[str], settings: Mapping[str, str]) -> None:
         """Start `lamplight COMMAND` under its keeper, told these settings and no others; does nothing if it runs."""

@@ -9,6 +9,9 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 
+from deploy.native.processes import NotReadyError
+from deploy.native.watchman import tend
+
 pytestmark = pytest.mark.stack
 
 TOPIC = "readings.v1"
@@ -106,3 +109,31 @@ def test_the_database_acknowledges_nothing_it_could_forget(stack):
     with psycopg.connect(stack.dsn("lamplight_web")) as conn:
         for name in ("fsync", "synchronous_commit", "full_page_writes", "data_checksums"):
             assert conn.execute(f"SHOW {name}").fetchone() == ("on",)
+
+
+@pytest.mark.parametrize("server", ["mosquitto", "kafka", "postgres"])
+def test_a_server_that_was_killed_is_started_again_where_it_was(stack, server):
+    said = []
+    assert tend(stack, said.append) == ([], [])
+    stack.kill(server)
+    assert tend(stack, said.append) == ([server], [])
+    assert stack.alive(server)
+    assert said[0] == f"{server} ended; starting it again"
+
+
+class Broken:
+    """A server that never starts."""
+
+    ours = ("kafka", "postgres")
+
+    def alive(self, name):
+        return name == "postgres"
+
+    def restart(self, name):
+        raise NotReadyError(f"{name} was not ready within 60 s:")
+
+
+def test_a_server_that_does_not_start_is_told_and_tried_again_later():
+    said = []
+    assert tend(Broken(), said.append) == ([], ["kafka"])
+    assert said[-1] == "kafka does not start: kafka was not ready within 60 s:"
