@@ -11,7 +11,7 @@ import psycopg
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import KafkaError
 
-from deploy.native.services import Fleet
+from deploy.native.services import WATCHMAN, Fleet
 from deploy.native.stack import SETTINGS_OF, Stack
 
 PORTS = {"postgres": "postgres", "mosquitto": "mqtt", "kafka": "kafka"}
@@ -145,7 +145,7 @@ def screen(seen: Status) -> str:
         lag = "" if not seen.lag or name not in seen.lag else f"{seen.lag[name]} behind"
         lines.append(f"  {name:<12}{state:<12}{_pid(service):<14}{lag}".rstrip())
     lines += [
-        f"  {name:<12}{'playing' if it['up'] else 'ended':<12}{_pid(it)}"
+        f"  {name:<12}{('watching' if name == WATCHMAN else 'playing') if it['up'] else 'ended':<12}{_pid(it)}"
         for name, it in seen.gateways.items()
     ]
     if seen.versions:
@@ -163,5 +163,9 @@ def _pid(process: dict[str, Any]) -> str:
 
 
 def _ago(iso: str) -> str:
+    """The instant and how long ago, in the unit a person would use."""
     seconds = int(time.time() - datetime.fromisoformat(iso).timestamp())
-    return f"{iso} ({seconds} s ago)" if seconds < 2 * 60 else f"{iso} ({seconds // 60} min ago)"
+    for unit, size in (("d", 86_400), ("h", 3_600), ("min", 60)):
+        if seconds >= 2 * size:
+            return f"{iso} ({seconds // size} {unit} ago)"
+    return f"{iso} ({seconds} s ago)"
