@@ -11,6 +11,7 @@ from deploy import failpoints, logs
 from deploy.native.cli import app as native
 from deploy.settings import Settings, SettingsError, read
 from ingest.cli import app as ingest
+from ingest.dead_letters_cli import app as dead_letters
 from ingest.gateway.cli import app as gateway
 from risk.cli import app as risk
 
@@ -26,6 +27,18 @@ app.add_typer(risk, name="risk", help="Scores and trends.")
 app.add_typer(ccm, name="ccm", help="Care management, minutes and claims.")
 demo = typer.Typer(no_args_is_help=True)
 app.add_typer(demo, name="demo", help="The demo practice and its people.")
+
+
+@dead_letters.callback()
+def here() -> None:
+    """What was refused: look, replay, close. Unless told otherwise, in the house that `lamplight up` made here."""
+    from deploy.native.stack import FOLDER, Stack
+
+    if "LAMPLIGHT_DATABASE" in os.environ or not (FOLDER / "postgres").is_dir():
+        return
+    told = Stack(FOLDER).environment()
+    for name in ("LAMPLIGHT_DATABASE", "LAMPLIGHT_REFUSAL_KEY"):
+        os.environ.setdefault(name, told[name])
 
 
 class Service(StrEnum):

@@ -1,0 +1,295 @@
+"""`lamplight ingest dead-letters`: what was refused, why, and getting it through the door again. Heavy imports are late."""
+
+from collections.abc import Awaitable, Callable
+from datetime import datetime
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn, TypeVar
+from uuid import UUID
+
+import typer
+
+if TYPE_CHECKING:
+    from psycopg import AsyncConnection
+
+    from ingest.set_aside import By, Held
+
+app = typer.Typer(no_args_is_help=True)
+T = TypeVar("T")
+
+Database = Annotated[
+    str, typer.Option(help="DSN of lamplight_pipeline.", envvar="LAMPLIGHT_DATABASE", show_envvar=True)
+]
+Key = Annotated[
+    str,
+    typer.Option(help="Opens the bytes; KEY or NEW,OLD.", envvar="LAMPLIGHT_REFUSAL_KEY", show_envvar=True),
+]
+Who = Annotated[str | None, typer.Option("--by", help="Your name in the record; default: who is logged in.")]
+Ids = Annotated[list[UUID], typer.Argument(metavar="ID...", help="As `list` shows them.")]
+Alike = Annotated[
+    bool, typer.Option("--alike", help="Everything open of the same kind too, up to a thousand.")
+]
+REFUSED = 3
+HEADINGS = ("times", "open", "gateway", "device", "hop", "reason", "last", "newest")
+
+
+@app.command(name="list")
+def list_(
+    database: Database,
+    each: Annotated[
+        UUID | None,
+        typer.Option("--each", metavar="ID", help="Every kept one of this one's kind, one a line."),
+    ] = None,
+    limit: Annotated[int, typer.Option(help="Lines at most.", min=1, max=1000)] = 50,
+    as_json: Annotated[bool, typer.Option("--json", help="JSON lines.")] = False,
+) -> None:
+    """What was refused, one line a kind (gateway, device, reason), however often; those with something open first."""
+    from ingest import set_aside_store as store
+    from ingest.set_aside import kind_line
+
+    async def look(conn: "AsyncConnection") -> tuple[list[dict[str, Any]], list["Held"]]:
+        if each is None:
+            return await store.kinds(conn, limit=limit), []
+        one = await store.held(conn, each) or _nothing(each)
+        return [], await store.alike(conn, _kind(one), limit=limit)
+
+    kinds, samples = _run(database, look)
+    if as_json:
+        for row in kinds:
+            typer.echo(_json(row))
+        for one in samples:
+            typer.echo(_json(_plain(one)))
+        return
+    if each is not None:
+        _table(
+            [("id", "state", "tries", "received", "detail")]
+            + [
+                (str(o.refusal_id), o.state, str(o.tries), f"{o.received_at:%Y-%m-%d %H:%M}", o.detail)
+                for o in samples
+            ]
+        )
+        return
+    if not kinds:
+        typer.echo("nothing was refused")
+        return
+    _table([HEADINGS, *map(kind_line, kinds)])
+    if dropped := sum(row["times"] - row["kept"] for row in kinds):
+        typer.echo(
+            f"{dropped:,} of these were beyond what is kept of one kind and hour: counted, and only in refused.v1"
+        )
+
+
+@app.command()
+def show(
+    refusal_id: Annotated[UUID, typer.Argument(metavar="ID")],
+    database: Database,
+    key: Key,
+    by: Who = None,
+    as_json: Annotated[bool, typer.Option("--json")] = False,
+) -> None:
+    """One refusal with its bytes, what we understand of them, and who did what with it. Your look is written down."""
+    from zoneinfo import ZoneInfo
+
+    from ingest import devices, set_aside, understood, wire
+    from ingest import set_aside_store as store
+
+    now = _now()
+
+    async def look(conn: "AsyncConnection") -> tuple["Held", bytes | None, list[dict[str, Any]]]:
+        async with conn.transaction():
+            one = await store.held(conn, refusal_id) or _nothing(refusal_id)
+            await store.note(conn, refusal_id, "looked", practice_id=one.practice_id, by=_by(by), now=now)
+            return one, store.opened(one, _box(key)), await store.history(conn, refusal_id)
+
+    one, raw, acts = _run(database, look)
+    form, text = set_aside.shown(raw) if raw is not None else ("sealed", "cannot be opened with this key")
+    family = wire.topic(f"v1/{one.gateway_id}/{one.place or wire.CANONICAL}").family
+    told = None
+    if raw is not None and family in devices.FAMILIES:
+        told = understood.report(
+            devices.decode(family, raw), family=family, received_at=one.received_at, zone=ZoneInfo("UTC")
+        )
+    if as_json:
+        typer.echo(_json({**_plain(one), "raw_form": form, "raw": text, "understood": told, "acts": acts}))
+        return
+    for name, value in (
+        ("id", one.refusal_id), ("state", set_aside.STATES[one.state]), ("gateway", one.gateway_id),
+        ("device", one.device_id or "-"), ("place", one.place or "-"), ("hop", one.hop), ("reason", one.reason),
+        ("detail", one.detail), ("received", one.received_at.isoformat()), ("tries", one.tries),
+        ("last answer", set_aside.words(one.answer) or "-"), ("reading", one.reading_id or "-"), (form, text),
+    ):  # fmt: skip
+        typer.echo(f"{name:12} {value}")
+    if told is not None:
+        value = set_aside.value(set_aside.measured(one, raw or b""))
+        typer.echo(f"{'understood':12} {told['type']}: {told.get('reason') or value or family}")
+    for act in acts:
+        typer.echo(f"{act['at']:%Y-%m-%d %H:%M}  {act['act']} by {act['by_name']}  {act['reason']}")
+
+
+@app.command()
+def replay(
+    ids: Ids,
+    database: Database,
+    alike: Alike = False,
+    wait: Annotated[float, typer.Option(help="Seconds to wait for the door's answer.", min=0)] = 15.0,
+    by: Who = None,
+) -> None:
+    """Bring it to the door again, as it came then. Twice makes no second reading. Exit 3: the door said no again."""
+    import asyncio
+
+    from ingest import set_aside_store as store
+    from ingest.replay import NEWS, READING
+    from ingest.set_aside import words
+
+    async def order(conn: "AsyncConnection") -> list[tuple[UUID, str]]:
+        asked: list[tuple[UUID, UUID | None]] = []
+        for one in await _wanted(conn, ids, alike=alike):
+            async with conn.transaction():
+                asked.append((one, await store.ask_again(conn, one, by=_by(by), now=_now())))
+        said: dict[UUID, str] = {one: "on its way already" for one, replay_id in asked if replay_id is None}
+        try:
+            async with asyncio.timeout(wait):
+                while open_ones := [(one, r) for one, r in asked if r is not None and one not in said]:
+                    for one, replay_id in open_ones:
+                        if (answer := await store.answer(conn, replay_id)) is not None:
+                            said[one] = answer
+                    await asyncio.sleep(0.1)
+        except TimeoutError:
+            pass
+        return [(one, said.get(one, "ordered; ingest has not taken it yet")) for one, _ in asked]
+
+    answers = _run(database, order)
+    for one, answer in answers:
+        typer.echo(f"{one}  {words(answer)}")
+    if any(answer not in (READING, NEWS) for _, answer in answers):
+        raise typer.Exit(REFUSED)
+
+
+@app.command()
+def resolve(
+    ids: Ids,
+    database: Database,
+    reason: Annotated[str, typer.Option(help="Why nothing more is to be done.")],
+    alike: Alike = False,
+    by: Who = None,
+) -> None:
+    """Close it with a reason; it stays where it is, with its bytes. Exit 3: one of them was not open."""
+    from ingest import set_aside_store as store
+
+    if not reason.strip() or "\x00" in reason:
+        _wrong("--reason needs words")
+
+    async def close(conn: "AsyncConnection") -> list[tuple[UUID, bool]]:
+        async with conn.transaction():
+            return [
+                (one, await store.resolve(conn, one, by=_by(by), now=_now(), reason=reason.strip()))
+                for one in await _wanted(conn, ids, alike=alike)
+            ]
+
+    done = _run(database, close)
+    for one, closed in done:
+        typer.echo(f"{one}  {'closed' if closed else 'was not open'}")
+    if not all(closed for _, closed in done):
+        raise typer.Exit(REFUSED)
+
+
+@app.command()
+def seal(database: Database, key: Key) -> None:
+    """Seal the bytes that were kept before there was a key; safe to repeat."""
+    from ingest import set_aside_store as store
+
+    async def all_of_them(conn: "AsyncConnection") -> int:
+        count = 0
+        while True:
+            async with conn.transaction():
+                done = await store.seal_open_ones(conn, _box(key))
+            if not done:
+                return count
+            count += done
+
+    typer.echo(f"sealed: {_run(database, all_of_them):,}")
+
+
+async def _wanted(conn: "AsyncConnection", ids: list[UUID], *, alike: bool) -> list[UUID]:
+    """The ids, with `alike` also what is open of their kinds."""
+    from ingest import set_aside_store as store
+
+    found: dict[UUID, None] = {}
+    for one in ids:
+        told = await store.held(conn, one) or _nothing(one)
+        found[one] = None
+        if alike:
+            for other in await store.alike(conn, _kind(told), only_open=True, limit=1_000):
+                found[other.refusal_id] = None
+    return list(found)
+
+
+def _kind(one: "Held") -> tuple[str, str, str, str]:
+    return one.gateway_id, one.kind_device, one.hop, one.reason
+
+
+def _run(database: str, work: "Callable[[AsyncConnection], Awaitable[T]]") -> T:
+    """Do it on a connection of our own; an outage is one line."""
+    import asyncio
+
+    import psycopg
+
+    from ingest import set_aside_store as store
+
+    async def go() -> T:
+        async with await store.connect(database) as conn:
+            return await work(conn)
+
+    try:
+        return asyncio.run(go())
+    except psycopg.OperationalError:
+        _wrong("the database does not answer; is LAMPLIGHT_DATABASE right?")
+
+
+def _box(key: str) -> Any:
+    from ingest.strongbox import Strongbox
+
+    try:
+        return Strongbox(key.split(","))
+    except ValueError as error:
+        _wrong(str(error))
+
+
+def _by(name: str | None) -> "By":
+    import getpass
+
+    from ingest.set_aside import By
+
+    return By(None, f"{name or getpass.getuser()} (command line)")
+
+
+def _now() -> datetime:
+    from datetime import UTC
+
+    return datetime.now(UTC)
+
+
+def _table(rows: "list[Any]") -> None:
+    """Columns as wide as they must be."""
+    widths = [max(len(str(row[n])) for row in rows) for n in range(len(rows[0]))]
+    for row in rows:
+        typer.echo(
+            "  ".join(str(cell).ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+        )
+
+
+def _plain(one: "Held") -> dict[str, Any]:
+    return {name: value for name, value in one._asdict().items() if name != "raw"}
+
+
+def _json(row: dict[str, Any]) -> str:
+    import json
+
+    return json.dumps(row, default=str, ensure_ascii=False)
+
+
+def _nothing(refusal_id: UUID) -> NoReturn:
+    _wrong(f"nothing set aside has the id {refusal_id}")
+
+
+def _wrong(sentence: str) -> NoReturn:
+    typer.echo(f"lamplight: {sentence}", err=True)
+    raise typer.Exit(2)
