@@ -273,7 +273,7 @@ async def web(settings: Settings, opened: AsyncExitStack, life: Life) -> None:
         [
             alerts_web.router(desk, bell),
             ccm_web.router(desk, days=device_days, last_measured=last_measured, origins=Archives()),
-            ingest_web.router(desk),
+            ingest_web.router(desk, strongbox(settings)),
         ],
         static=ROOMS_WITH_PAGES,
     )

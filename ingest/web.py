@@ -11,11 +11,16 @@ from fastapi.responses import HTMLResponse
 from psycopg import AsyncConnection
 from psycopg.rows import dict_row
 
+from ingest import set_aside, set_aside_store, set_aside_web
+from ingest.strongbox import Strongbox
+
 SILENT_AFTER: Final = timedelta(minutes=5)  # several heartbeats missed
 CLOCK_OFF: Final = timedelta(minutes=5)
 NEARLY_FULL: Final = 0.8
 WEAK_BATTERY: Final = 20
-LATEST: Final = 50
+IN_STEP: Final = timedelta(seconds=30)  # a heartbeat's own way here takes a moment
+CLOCKS_SINCE: Final = 2020
+"""No agent is older: a clock that shows an earlier year was never set."""
 
 
 class Patient(Protocol):
@@ -23,6 +28,8 @@ class Patient(Protocol):
 
     @property
     def name(self) -> str: ...
+    @property
+    def mrn(self) -> str: ...
 
 
 class Desk(Protocol):
@@ -31,6 +38,7 @@ class Desk(Protocol):
     def transaction(self, request: Request) -> AbstractAsyncContextManager[AsyncConnection]: ...
     def page(self, request: Request, template: str, **context: Any) -> HTMLResponse: ...
     async def patients(self, conn: AsyncConnection, ids: Iterable[UUID]) -> Mapping[UUID, Patient]: ...
+    def require(self, request: Request, *roles: str) -> set_aside_web.Person: ...
     def now(self) -> datetime: ...
 
 
@@ -38,7 +46,7 @@ GATEWAYS: Final = """
     SELECT gateway_id, playback, online, last_seen, clock_error, outbox_depth, outbox_full, agent
       FROM ingest.gateway ORDER BY gateway_id"""
 DEVICES: Final = """
-    SELECT d.device_id, d.model, d.family, d.battery_percent, d.last_event, d.last_event_at, a.patient_id,
+    SELECT d.device_id, d.model, d.family, d.shared, d.battery_percent, d.last_event, d.last_event_at, a.patient_id,
            last.effective_at, last.received_at, last.gateway_id
       FROM ingest.device d
       LEFT JOIN ingest.device_assignment a ON a.device_id = d.device_id AND a.period @> %(now)s
@@ -46,9 +54,6 @@ DEVICES: Final = """
                           WHERE r.patient_id = a.patient_id AND r.device_id = d.device_id
                           ORDER BY r.effective_at DESC LIMIT 1) last ON true
      ORDER BY d.device_id"""
-REASONS: Final = """
-    SELECT reason, count(*) AS times, max(received_at) AS latest
-      FROM ingest.refusal GROUP BY reason ORDER BY times DESC, reason"""
 FLAGS: Final = """
     SELECT flag, count(*) AS times FROM ingest.reading, unnest(flags) AS flag
      WHERE effective_at > %(since)s GROUP BY flag ORDER BY times DESC, flag"""
@@ -56,19 +61,18 @@ DOUBTED: Final = """
     SELECT count(*) FILTER (WHERE time_confidence = 'suspect') AS suspect,
            count(*) FILTER (WHERE history) AS history, count(*) AS readings
       FROM ingest.reading WHERE effective_at > %(since)s"""
-REFUSALS: Final = """
-    SELECT received_at, gateway_id, device_id, hop, reason, detail, event_id
-      FROM ingest.refusal ORDER BY received_at DESC LIMIT %(latest)s"""
 
 
-def router(desk: Desk) -> APIRouter:
-    """Everything below /devices."""
+def router(desk: Desk, strongbox: Strongbox | None = None) -> APIRouter:
+    """Everything below /devices. Without a strongbox the bytes of what was refused are not shown."""
     routes = APIRouter()
+    routes.include_router(set_aside_web.router(desk, strongbox))
+    routes.include_router(set_aside_web.lane_router(desk, strongbox))
 
     @routes.get("/devices")
     async def fleet(request: Request) -> HTMLResponse:
         now = desk.now()
-        asked = {"now": now, "since": now - timedelta(days=3650), "latest": LATEST}
+        asked = {"now": now, "since": now - timedelta(days=3650)}
         async with desk.transaction(request) as conn:
             async with conn.cursor(row_factory=dict_row) as cursor:
                 found = {
@@ -76,12 +80,12 @@ def router(desk: Desk) -> APIRouter:
                     for name, query in (
                         ("gateways", GATEWAYS),
                         ("devices", DEVICES),
-                        ("reasons", REASONS),
                         ("flags", FLAGS),
                         ("doubted", DOUBTED),
-                        ("refusals", REFUSALS),
                     )
                 }
+            kinds = await set_aside_store.kinds(conn)
+            _, waiting = await set_aside_store.lane(conn, limit=0)
             whose = {row["patient_id"] for row in found["devices"] if row["patient_id"]}
             patients = await desk.patients(conn, whose)
         causes = {row["gateway_id"]: gateway_state(row, now=now) for row in found["gateways"]}
@@ -92,7 +96,11 @@ def router(desk: Desk) -> APIRouter:
             patients=patients,
             causes=causes,
             states={row["device_id"]: device_state(row, causes, now=now) for row in found["devices"]},
-            latest=LATEST,
+            clocks={row["gateway_id"]: clock_words(row["clock_error"], now=now) for row in found["gateways"]},
+            kinds=kinds,
+            waiting=waiting,
+            uncounted=sum(row["times"] - row["kept"] for row in kinds),
+            words=set_aside.words,
         )
 
     return routes
@@ -113,12 +121,39 @@ def gateway_state(row: Mapping[str, Any], *, now: datetime) -> tuple[str, str]:
     return "ok", "online"
 
 
+def clock_words(error: timedelta | None, *, now: datetime) -> str:
+    """How a gateway's clock stands to ours, as a person says it; `error` is our clock minus its own.
+
+    >>> from datetime import UTC
+    >>> noon = datetime(2026, 3, 2, 12, tzinfo=UTC)
+    >>> [clock_words(timedelta(seconds=s), now=noon) for s in (0.4, 240, -7200, 63930921459.7, -86400 * 800)]
+    ['right', '4 min slow', '2 h fast', 'not set (shows the year 1 or earlier)', '2 years fast']
+    """
+    if error is None:
+        return "unknown"
+    if abs(error) <= IN_STEP:
+        return "right"
+    try:
+        shows = (now - error).year
+    except OverflowError:
+        shows = 1
+    if shows < CLOCKS_SINCE:
+        return f"not set (shows {shows})" if shows > 1 else "not set (shows the year 1 or earlier)"
+    seconds = abs(error).total_seconds()
+    for size, unit in ((86_400 * 365.25, "year"), (86_400, "day"), (3_600, "h"), (60, "min"), (1, "s")):
+        if seconds >= size:
+            count = round(seconds / size)
+            many = "s" if count != 1 and unit in ("year", "day") else ""
+            return f"{count} {unit}{many} {'slow' if error > timedelta(0) else 'fast'}"
+    return "right"
+
+
 def device_state(
     row: Mapping[str, Any], gateways: Mapping[str, tuple[str, str]], *, now: datetime
 ) -> tuple[str, str]:
     """Why a device is silent, if it is: the cause decides who, if anyone, is told."""
-    if row["patient_id"] is None:
-        return "warn", "assigned to nobody"
+    if row["shared"] or row["patient_id"] is None:
+        return ("ok", "shared: ask whose") if row["shared"] else ("warn", "assigned to nobody")
     if row["battery_percent"] is not None and row["battery_percent"] < WEAK_BATTERY:
         return "warn", f"battery {row['battery_percent']:.0f} %"
     if row["effective_at"] is None:

@@ -1,0 +1,306 @@
+"""Pages about what was set aside: kinds, one refusal with its bytes, and the lane where a person says whose a reading is."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
+from datetime import datetime
+from itertools import groupby
+from typing import Any, Final, Protocol
+from uuid import UUID
+
+from fastapi import APIRouter, HTTPException, Request
+from fastapi.responses import HTMLResponse, RedirectResponse, Response
+from psycopg import AsyncConnection
+from starlette.datastructures import FormData
+
+from ingest import set_aside, wire
+from ingest import set_aside_store as store
+from ingest.devices import FAMILIES, decode
+from ingest.devices.measurement import Refusal
+from ingest.set_aside import By, Held
+from ingest.strongbox import Strongbox
+
+STAFF: Final = ("nurse", "coordinator", "physician", "admin")
+"""Who looks at what was set aside and decides about it."""
+AT_ONCE: Final = 1_000
+LONGEST: Final = 500  # characters of a reason
+
+
+class Person(Protocol):
+    """Who is asking."""
+
+    @property
+    def staff_id(self) -> UUID: ...
+    @property
+    def name(self) -> str: ...
+    @property
+    def practice_id(self) -> int: ...
+
+
+class Patient(Protocol):
+    """Whose it may be."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def mrn(self) -> str: ...
+
+
+class Desk(Protocol):
+    """The web frame, as far as these pages use it."""
+
+    def require(self, request: Request, *roles: str) -> Person: ...
+    def transaction(self, request: Request) -> AbstractAsyncContextManager[AsyncConnection]: ...
+    def page(self, request: Request, template: str, **context: Any) -> HTMLResponse: ...
+    async def patients(self, conn: AsyncConnection, ids: Iterable[UUID]) -> Mapping[UUID, Patient]: ...
+    def now(self) -> datetime: ...
+
+
+def router(desk: Desk, strongbox: Strongbox | None) -> APIRouter:
+    """Everything below /devices/set-aside."""
+    routes = APIRouter()
+
+    @routes.get("/devices/set-aside")
+    async def of_a_kind(
+        request: Request, gateway: str = "", device: str = "", hop: str = "", reason: str = ""
+    ) -> HTMLResponse:
+        desk.require(request, *STAFF)
+        kind = gateway, device, hop, reason
+        async with desk.transaction(request) as conn:
+            samples = await store.alike(conn, kind)
+            tally = [row for row in await store.kinds(conn) if _kind(row) == kind]
+        return desk.page(
+            request,
+            "ingest/set_aside.html",
+            samples=samples,
+            kind=dict(zip(("gateway", "device", "hop", "reason"), kind, strict=True)),
+            tally=tally[0] if tally else None,
+            words=set_aside.words,
+            states=set_aside.STATES,
+        )
+
+    @routes.post("/devices/set-aside/replay")
+    async def replay_kind(request: Request) -> Response:
+        by, form = _by(desk.require(request, *STAFF)), await request.form()
+        kind = tuple(_text(form, name) for name in ("gateway", "device", "hop", "reason"))
+        async with desk.transaction(request) as conn:
+            for one in await store.alike(conn, kind, only_open=True, limit=AT_ONCE):  # type: ignore[arg-type]
+                await store.ask_again(conn, one.refusal_id, by=by, now=desk.now())
+        return RedirectResponse("/devices", status_code=303)
+
+    @routes.get("/devices/set-aside/{refusal_id}")
+    async def one(request: Request, refusal_id: UUID) -> HTMLResponse:
+        who = desk.require(request, *STAFF)
+        async with desk.transaction(request) as conn:
+            held = await _found(conn, refusal_id)
+            by = _by(who)
+            await store.note(conn, refusal_id, "looked", practice_id=held.practice_id, by=by, now=desk.now())
+            acts = await store.history(conn, refusal_id)
+            names = await desk.patients(conn, {act["patient_id"] for act in acts if act["patient_id"]})
+        raw = store.opened(held, strongbox)
+        return desk.page(
+            request,
+            "ingest/refusal.html",
+            held=held,
+            acts=acts,
+            names=names,
+            raw=set_aside.shown(raw) if raw is not None else None,
+            understood=_understood(held, raw),
+            words=set_aside.words,
+            states=set_aside.STATES,
+        )
+
+    @routes.post("/devices/set-aside/{refusal_id}/replay")
+    async def replay(request: Request, refusal_id: UUID) -> Response:
+        by = _by(desk.require(request, *STAFF))
+        async with desk.transaction(request) as conn:
+            await _found(conn, refusal_id)
+            await store.ask_again(conn, refusal_id, by=by, now=desk.now())
+        return RedirectResponse(f"/devices/set-aside/{refusal_id}", status_code=303)
+
+    @routes.post("/devices/set-aside/{refusal_id}/resolve")
+    async def resolve(request: Request, refusal_id: UUID) -> Response:
+        by, form = _by(desk.require(request, *STAFF)), await request.form()
+        reason = _reason(form)
+        async with desk.transaction(request) as conn:
+            await _found(conn, refusal_id)
+            if not await store.resolve(conn, refusal_id, by=by, now=desk.now(), reason=reason):
+                raise HTTPException(409, "This is not open any more: somebody was faster. Look again.")
+        return RedirectResponse(f"/devices/set-aside/{refusal_id}", status_code=303)
+
+    return routes
+
+
+def lane_router(desk: Desk, strongbox: Strongbox | None) -> APIRouter:
+    """The page /devices/whose, and who shares a device."""
+    routes = APIRouter()
+
+    @routes.get("/devices/whose")
+    async def whose(request: Request) -> HTMLResponse:
+        who = desk.require(request, *STAFF)
+        async with desk.transaction(request) as conn:
+            waiting, total = await store.lane(conn)
+            for held in waiting:  # their values are shown: that is a look
+                await store.note(
+                    conn, held.refusal_id, "looked", practice_id=held.practice_id, by=_by(who), now=desk.now()
+                )
+            near = await store.candidates(
+                conn, [held.kind_device for held in waiting], sorted({held.gateway_id for held in waiting})
+            )
+            names = await desk.patients(conn, {row["patient_id"] for row in near})
+        waiting.sort(key=lambda held: (held.kind_device, held.gateway_id))
+        groups = [
+            {
+                "device": device,
+                "gateway": gateway,
+                "readings": readings,
+                "near": _near(near, device, gateway, names),
+            }
+            for (device, gateway), grouped in groupby(
+                waiting, key=lambda one: (one.kind_device, one.gateway_id)
+            )
+            if (readings := [_shown(held, strongbox) for held in grouped])
+        ]
+        return desk.page(
+            request,
+            "ingest/whose.html",
+            groups=groups,
+            total=total,
+            shown=len(waiting),
+            words=set_aside.words,
+        )
+
+    @routes.post("/devices/whose")
+    async def decide(request: Request) -> Response:
+        who, form = desk.require(request, *STAFF), await request.form()
+        ids = [one for text in form.getlist("id") if (one := _uuid(text)) is not None]
+        choice = _text(form, "whose")
+        if not ids or not choice:
+            raise HTTPException(400, "Choose at least one reading, and say whose it is.")
+        async with desk.transaction(request) as conn:
+            patient = await _patient(conn, choice, _text(form, "mrn"), who.practice_id)
+            for refusal_id in ids:
+                await _decide(conn, refusal_id, patient, form, by=_by(who), now=desk.now())
+        return RedirectResponse("/devices/whose", status_code=303)
+
+    @routes.post("/devices/of/{device_id}/shared")
+    async def share(request: Request, device_id: str) -> Response:
+        by, form = _by(desk.require(request, *STAFF)), await request.form()
+        async with desk.transaction(request) as conn:
+            await store.share(conn, device_id, shared=_text(form, "shared") == "yes", by=by, now=desk.now())
+        return RedirectResponse("/devices", status_code=303)
+
+    return routes
+
+
+def _by(who: Person) -> By:
+    return By(who.staff_id, who.name)
+
+
+def _kind(row: Mapping[str, Any]) -> tuple[str, str, str, str]:
+    return row["gateway_id"], row["kind_device"], row["hop"], row["reason"]
+
+
+def _text(form: FormData, name: str) -> str:
+    value = form.get(name)
+    return value.strip()[:LONGEST] if isinstance(value, str) else ""
+
+
+def _reason(form: FormData) -> str:
+    reason = _text(form, "reason")
+    if not reason:
+        raise HTTPException(400, "Say why, in a few words: it stays with the record.")
+    return reason
+
+
+def _uuid(text: object) -> UUID | None:
+    try:
+        return UUID(str(text))
+    except ValueError:
+        return None
+
+
+async def _found(conn: AsyncConnection, refusal_id: UUID) -> Held:
+    held = await store.held(conn, refusal_id)
+    if held is None:
+        raise HTTPException(404, "There is no such thing here.")
+    return held
+
+
+async def _patient(conn: AsyncConnection, choice: str, mrn: str, practice_id: int) -> UUID | None:
+    """Whom the person named; None: it is nobody's."""
+    if choice == "nobody":
+        return None
+    patient = await store.patient_numbered(conn, mrn) if choice == "number" else _uuid(choice)
+    if patient is None or not await store.is_patient(conn, patient, practice_id):
+        raise HTTPException(400, "No patient of this practice has that record number. Nothing was changed.")
+    return patient
+
+
+async def _decide(
+    conn: AsyncConnection, refusal_id: UUID, patient: UUID | None, form: FormData, *, by: By, now: datetime
+) -> None:
+    """One reading for this patient, or nobody's; all of a form or none."""
+    held = await _found(conn, refusal_id)
+    if not held.in_lane:
+        raise HTTPException(
+            400, "Of one of these nobody asks whose it is: it was refused for another reason."
+        )
+    if patient is None:
+        done = await store.resolve(conn, refusal_id, by=by, now=now, reason=_reason(form), act="nobody")
+    else:
+        reason = _text(form, "reason")
+        ordered = await store.ask_again(conn, refusal_id, by=by, now=now, reason=reason, patient_id=patient)
+        done = ordered is not None
+    if not done:
+        raise HTTPException(
+            409, "Somebody has decided one of these meanwhile. Nothing was changed; look again."
+        )
+
+
+def _understood(held: Held, raw: bytes | None) -> Sequence[str]:
+    """What the decoder makes of it today, a sentence for each thing it says."""
+    if raw is None:
+        return ()
+    family = wire.topic(f"v1/{held.gateway_id}/{held.place or wire.CANONICAL}").family
+    if family not in FAMILIES:
+        return (f"Nothing is expected on {held.place}.",)
+    return [
+        f"{set_aside.words(said.reason)}: {said.detail}"
+        if isinstance(said, Refusal)
+        else set_aside.value(set_aside.measured(held._replace(part=part), raw))
+        or "news of the device, no measurement"
+        for part, said in enumerate(decode(family, raw))
+    ]
+
+
+def _shown(held: Held, strongbox: Strongbox | None) -> dict[str, Any]:
+    """One waiting reading, as far as it helps to recognise whose it is."""
+    raw = store.opened(held, strongbox)
+    said = set_aside.measured(held, raw) if raw is not None else None
+    return {
+        "held": held,
+        "value": set_aside.value(said) if raw is not None else "sealed: the key is not here",
+        "claim": set_aside.claim(said),
+        "device_time": said.device_time_sent
+        if said is not None and said.device_time_sent and said.device_time_sent.isprintable()
+        else None,
+        "measured_at": said.gateway_time if said is not None else None,
+    }
+
+
+def _near(
+    rows: Iterable[Mapping[str, Any]], device: str, gateway: str, names: Mapping[UUID, Patient]
+) -> list[dict[str, Any]]:
+    """The candidates for one device, the likeliest first, each once."""
+    found: dict[UUID, tuple[int, str]] = {}
+    for row in rows:
+        if row["device_id"] == device and device:
+            said = (0, "has this device") if row["now_has"] else (1, "had this device")
+        elif row["gateway_id"] == gateway:
+            said = 2, "measures through the same gateway"
+        else:
+            continue
+        if row["patient_id"] in names:
+            found[row["patient_id"]] = min(said, found.get(row["patient_id"], said))
+    ranked = sorted(found.items(), key=lambda one: (one[1], names[one[0]].name))
+    return [{"patient_id": one, "patient": names[one], "why": why} for one, (_, why) in ranked[:8]]
