@@ -20,6 +20,7 @@ from ccm_bridge.service import CcmRoom
 from deploy import bus, database, metrics
 from deploy.device_days import device_days, last_measured
 from deploy.homes import Hubs
+from deploy.labels import Dispositions
 from deploy.lifecycle import Life, Service, serve_http
 from deploy.origins import Archives
 from deploy.people import Staff
@@ -45,6 +46,7 @@ from ingest.webhook_store import Webhooks
 from ingest.webhook_web import app as webhook_app
 from ingest.webhooks import Vendor
 from ingest.withings_cloud import Withings
+from risk import web as risk_web
 from risk.events import SCORES, Scored
 from risk.service import RiskRoom
 
@@ -244,10 +246,11 @@ async def ccm(settings: Settings, opened: AsyncExitStack, life: Life) -> None:
     )
 
 
-ROOMS_WITH_PAGES = ("ingest", "alerts", "ccm_bridge")
+ROOMS_WITH_PAGES = ("ingest", "risk", "alerts", "ccm_bridge")
 EVERYBODY = frozenset({"nurse", "coordinator", "physician", "admin", "auditor"})
 LINKS = (
     Link(label="Queue", url="/queue", roles=EVERYBODY),
+    Link(label="Patients", url="/patients", roles=EVERYBODY),
     Link(label="Tasks", url="/tasks", roles=EVERYBODY - {"auditor"}),
     Link(label="Month", url="/month", roles=EVERYBODY),
     Link(label="Care", url="/care", roles=EVERYBODY),
@@ -272,6 +275,7 @@ async def web(settings: Settings, opened: AsyncExitStack, life: Life) -> None:
         desk,
         [
             alerts_web.router(desk, bell),
+            risk_web.router(desk, Dispositions()),
             ccm_web.router(desk, days=device_days, last_measured=last_measured, origins=Archives()),
             ingest_web.router(desk, strongbox(settings)),
         ],

@@ -1,11 +1,28 @@
 """`lamplight risk`: the scorer on a file, its training, and its what-if. Light to import: the work is imported late."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+if TYPE_CHECKING:
+    from ingest.events import Reading
+    from risk.replay import NoReading
+
 app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False)
+
+
+def _read(file: Path, origin: str | None) -> "list[tuple[dict[str, str | None], Reading | NoReading]]":
+    """The rows of a file with the readings they are, in its order."""
+    import csv
+    from datetime import UTC, datetime
+
+    from risk.replay import reading_of
+
+    start = None if origin is None else datetime.fromisoformat(origin).replace(tzinfo=UTC)
+    with file.open(newline="", encoding="utf-8") as source:
+        rows: list[dict[str, str | None]] = list(csv.DictReader(source))
+    return [(row, reading_of(row, line=line, origin=start)) for line, row in enumerate(rows, start=2)]
 
 
 @app.command()
@@ -24,19 +41,16 @@ def replay(
     """Score a file with the very code that runs live, one output row per input row."""
     import csv
     import sys
-    from datetime import UTC, datetime
 
     from risk.measures import Plan
-    from risk.replay import KEY, OUTPUT, NoReading, reading_of, rows
+    from risk.replay import KEY, OUTPUT, NoReading, rows
     from risk.replay import replay as run
     from risk.store import packaged_model
 
-    start = None if origin is None else datetime.fromisoformat(origin).replace(tzinfo=UTC)
-    with file.open(newline="") as source:
-        told = list(csv.DictReader(source))
-    readings = [reading_of(row, line=line, origin=start) for line, row in enumerate(told, start=2)]
+    told = _read(file, origin)
+    readings = [reading for _, reading in told]
     scored = run([r for r in readings if not isinstance(r, NoReading)], Plan(budget=budget), packaged_model())
-    keys = (tuple(row.get(name) or "" for name in KEY) for row in told)
+    keys = (tuple(row.get(name) or "" for name in KEY) for row, _ in told)
     target = sys.stdout if out is None else out.open("w", newline="")
     try:
         writer = csv.writer(target)
@@ -45,6 +59,87 @@ def replay(
     finally:
         if out is not None:
             target.close()
+
+
+@app.command("what-if")
+def what_if(
+    file: Annotated[
+        Path | None, typer.Argument(exists=True, dir_okay=False, help="Readings, as for replay.")
+    ] = None,
+    set_: Annotated[
+        list[str] | None, typer.Option("--set", help="A limit, as systolic-high=150 or pulse-low=off.")
+    ] = None,
+    budget: Annotated[float | None, typer.Option(help="False trend alerts per patient-month.")] = None,
+    practice: Annotated[int | None, typer.Option(help="A practice's own readings instead of a file.")] = None,
+    patient: Annotated[str, typer.Option(help="Only this one of its patients.")] = "",
+    days: Annotated[int, typer.Option(min=1, help="Of a practice: the days that count.")] = 28,
+    zone: Annotated[str, typer.Option(help="Of a practice: its patients' civil time.")] = "UTC",
+    database: Annotated[
+        str, typer.Option(envvar="LAMPLIGHT_DATABASE", show_envvar=True, help="Where a practice's are.")
+    ] = "",
+    origin: Annotated[
+        str | None, typer.Option(help="Of a file: date from which effective_at counts.")
+    ] = None,
+) -> None:
+    """The alerts these readings make now, and would make with other limits or another budget. Changes nothing."""
+    import asyncio
+    from datetime import UTC, datetime
+    from zoneinfo import ZoneInfo
+
+    from risk.measures import Plan
+    from risk.replay import NoReading
+    from risk.rules import LimitRefused
+    from risk.store import Decided, packaged_model
+    from risk.whatif import compare
+    from risk.workbench_web import asked, practice_bench
+
+    if (file is None) == (practice is None):
+        raise typer.BadParameter("name a file of readings, or --practice")
+    wanted = [told.partition("=")[::2] for told in set_ or ()] + (
+        [("budget", str(budget))] if budget is not None else []
+    )
+    if not wanted:
+        raise typer.BadParameter("nothing to try: --set RULE=NUMBER, --set RULE=off, or --budget")
+    now = datetime.now(UTC)
+    try:
+        changes = [asked(None, what, "" if value == "off" else value) for what, value in wanted]
+        if file is not None:
+            rows = _read(file, origin)
+            readings = [row for _, row in rows if not isinstance(row, NoReading)]
+            names = {
+                row.patient_id: told.get("patient_id") or ""
+                for told, row in rows
+                if not isinstance(row, NoReading)
+            }
+            decided, since, whose = Decided([], []), None, 0
+        else:
+            assert practice is not None
+            told = asyncio.run(
+                practice_bench(database, practice, patient=patient, days=days, zone=ZoneInfo(zone), now=now)
+            )
+            readings, names = told.readings(), {one: str(one) for one in told.zones}
+            decided, since, whose = told.decided, told.since, practice
+        then = decided
+        for change in changes:
+            then = then.changed(practice=whose, patient=None, what=change.what, value=change.value, at=now)
+        before, after = (
+            {one: plans.plan(whose, one, now) for one in names} or Plan() for plans in (decided, then)
+        )
+        found = compare(readings, before, after, packaged_model(), since=since)
+    except LimitRefused as refused:
+        raise typer.BadParameter(str(refused)) from None
+    typer.echo(f"patients {found.patients}, patient-weeks {found.weeks:.1f}")
+    typer.echo(
+        f"alerts per patient-week: now {found.a_week(found.before):.2f}, then {found.a_week(found.after):.2f}"
+    )
+    for week, before_, after_ in found.by_week(ZoneInfo(zone)):
+        typer.echo(f"  week of {week}: {before_:4} {after_:4}")
+    for title, some in (("would be missed", found.missed), ("would be new", found.added)):
+        typer.echo(f"{title}: {len(some)}")
+        for one in some:
+            typer.echo(
+                f"  {one.at:%Y-%m-%d %H:%M}  {names[one.patient_id]}  {one.tier.value:8}  {one.reason}"
+            )
 
 
 training = typer.Typer(no_args_is_help=True, help="Learn offline what is shipped; nothing retrains itself.")

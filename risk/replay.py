@@ -9,7 +9,7 @@ from uuid import UUID
 import msgspec
 
 from ingest.events import Beyond, Kind, Reading, TimeConfidence, fact_id
-from risk.events import Scored, Tier
+from risk.events import Finding, Scored, Tier
 from risk.measures import NO_PLAN, Plan
 from risk.scoring import Model, score_all
 
@@ -107,14 +107,19 @@ def reading_of(
     )
 
 
-def replay(readings: Sequence[Reading], plan: Plan = NO_PLAN, model: Model = Model()) -> list[Scored]:  # noqa: B008 - frozen
-    """Score a file's readings in their order of arrival; a row that repeats an earlier one is scored as its echo."""
+def replay(
+    readings: Sequence[Reading],
+    plan: Plan | Mapping[UUID, Plan] = NO_PLAN,
+    model: Model = Model(),  # noqa: B008 - frozen
+) -> list[Scored]:
+    """Score readings in order of arrival, by one plan or each patient's; a row that repeats an earlier one is its echo."""
     seen: set[UUID] = set()
     told: list[Reading] = []
     for reading in readings:
         told.append(_echo(reading) if reading.event_id in seen else reading)
         seen.add(reading.event_id)
-    return score_all({}, told, [plan] * len(told), model)
+    plans = [plan if isinstance(plan, Plan) else plan[reading.patient_id] for reading in told]
+    return score_all({}, told, plans, model)
 
 
 def _echo(reading: Reading) -> Reading:
@@ -131,17 +136,21 @@ class Episodes:
         self._open: dict[tuple[UUID, str], tuple[datetime, Tier]] = {}
 
     def opens(self, scored: Scored) -> bool:
-        raised = False
+        return bool(self.opened(scored))
+
+    def opened(self, scored: Scored) -> tuple[Finding, ...]:
+        """The findings of a score that open or worsen an episode, the worst first."""
+        raised = []
         for finding in scored.findings:
             key = (scored.patient_id, finding.concern.value)
             known = self._open.get(key)
             stale = known is not None and scored.effective_at - known[0] >= REFRACTORY
             if known is None or stale or finding.tier.rank > known[1].rank:
-                raised = True
+                raised.append(finding)
                 self._open[key] = (scored.effective_at, finding.tier)
             else:
                 self._open[key] = (max(known[0], scored.effective_at), known[1])
-        return raised
+        return tuple(raised)
 
 
 def rows(

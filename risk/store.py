@@ -9,10 +9,11 @@ import msgspec
 import psycopg
 
 from ingest.events import Kind
+from risk.drift import BUDGET_MOST
 from risk.events import Scored
 from risk.forecast import packaged
 from risk.measures import NO_PLAN, Plan
-from risk.rules import DEFAULT, LINE, Limits, Override, limits_at
+from risk.rules import DEFAULT, LINE, LimitRefused, Limits, Override, limits_at
 from risk.scoring import Model
 
 Key = tuple[UUID, Kind]
@@ -91,8 +92,10 @@ class Decided:
     """What people decided, for the patients of one batch: the plan of a reading depends on its own instant."""
 
     def __init__(self, overrides: Sequence[tuple[Any, ...]], decisions: Sequence[tuple[Any, ...]]) -> None:
+        self._rows = (overrides, decisions)
         self._overrides: dict[int | UUID, list[Override]] = {}
-        self._plans: dict[int | UUID, dict[str, Any]] = {}
+        self._budgets: dict[int | UUID, float] = {}
+        self._baselines: dict[UUID, list[datetime]] = {}
         for practice, patient, rule, value, author, reason, valid_from, valid_to in overrides:
             if rule not in LINE:
                 continue  # a line of an older set of rules: it judges nobody any more
@@ -108,20 +111,37 @@ class Decided:
                 )
             )
         for practice, patient, baseline_from, budget in decisions:
-            said = self._plans.setdefault(practice if patient is None else patient, {})
-            said |= {k: v for k, v in (("baseline_from", baseline_from), ("budget", budget)) if v is not None}
+            if budget is not None:
+                self._budgets[practice if patient is None else patient] = budget
+            if baseline_from is not None:
+                self._baselines.setdefault(patient, []).append(baseline_from)
 
     def plan(self, practice: int, patient: UUID, at: datetime) -> Plan:
         """Practice defaults first, the patient's own over them; a baseline that starts later than the reading is not yet."""
         mine, ours = self._overrides.get(patient, ()), self._overrides.get(practice, ())
-        said = {**self._plans.get(practice, {}), **self._plans.get(patient, {})}
-        if not mine and not ours and not said:
+        budget = self._budgets.get(patient, self._budgets.get(practice))
+        started = max((start for start in self._baselines.get(patient, ()) if start <= at), default=None)
+        if not mine and not ours and budget is None and started is None:
             return NO_PLAN
         limits: Limits = limits_at(mine, at, defaults=limits_at(ours, at)) if mine or ours else DEFAULT
-        start = said.get("baseline_from")
-        if start is not None and start > at:
-            said.pop("baseline_from")
-        return Plan(limits=limits, **said)
+        return Plan(limits=limits, budget=NO_PLAN.budget if budget is None else budget, baseline_from=started)
+
+    def changed(
+        self, *, practice: int, patient: UUID | None, what: str, value: float | None, at: datetime
+    ) -> "Decided":
+        """As if somebody had decided this too, from `at` on: a limit by its rule, or "budget".
+
+        Raises LimitRefused, with the sentence to show, where it cannot be set.
+        """
+        overrides, decisions = self._rows
+        if what == "budget":
+            if value is None or not 0 < value <= BUDGET_MOST:
+                raise LimitRefused(
+                    f"an alert budget is more than 0 and at most {BUDGET_MOST:g} false alerts per patient-month"
+                )
+            return Decided(overrides, [*decisions, (practice, patient, None, value)])
+        DEFAULT.with_({what: value})
+        return Decided([*overrides, (practice, patient, what, value, "", "", at, None)], decisions)
 
 
 async def decided(

@@ -1,0 +1,90 @@
+"""Who stands where, and why: every bucket, the order in it, and what it takes to leave it."""
+
+from datetime import timedelta
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from risk.events import Tier
+from risk.population import Bucket, ranked, standing
+from risk.replay import replay
+from risk.store import packaged_model
+from tests.unit.risk.diary import MARIA, START, a_diary, a_reading
+
+MODEL = packaged_model()
+
+
+def stands(readings, *, later=0.1):
+    now = readings[-1].effective_at + timedelta(days=later)
+    return standing(MARIA, replay(readings, model=MODEL)[-48:], now=now)
+
+
+def rise(step=16):
+    return a_diary([132] * 80 + [132 + step] * 24)
+
+
+@pytest.mark.parametrize(
+    ("readings", "bucket", "said"),
+    [
+        (rise(), Bucket.RISING, "Systolic has risen by"),
+        (rise(-26), Bucket.FALLING, "Systolic has fallen by"),
+        ([*a_diary([128] * 60), a_reading(30, systolic=84.0)], Bucket.LOWS, "below the limit of 90"),
+        ([*a_diary([128] * 60), a_reading(30, systolic=184.0)], Bucket.OUTSIDE, "emergency limit of 180"),
+        (a_diary([128] * 60, wobble=(0, 22, -20, 17, -19, 21, -3, -16)), Bucket.VARIABLE, "swings by"),
+        (a_diary([128] * 60), Bucket.STABLE, "Inside the own normal: systolic usually 1"),
+        (a_diary([128] * 5), Bucket.STABLE, "still learning, 3 days so far"),
+        ([a_reading(day / 3, glucose=v) for day, v in enumerate([140.0, 160.0, 120.0] * 20 + [66.0, 62.0])],
+         Bucket.LOWS, "2 in seven days."),
+    ],
+    ids=["a rise", "a fall", "a low", "an emergency", "a wide swing", "nothing", "hardly known", "two low sugars"],
+)  # fmt: skip
+def test_everybody_stands_in_the_bucket_of_what_changed(readings, bucket, said):
+    found = stands(readings)
+    assert found.bucket is bucket, found
+    assert said in found.reason
+
+
+def test_silence_comes_before_everything_and_says_what_was_true_before():
+    found = stands(rise(), later=9)
+    assert found.bucket is Bucket.SILENT
+    assert found.reason.startswith("Nothing measured for 9 days. Before that: Systolic has risen")
+    assert Bucket.RISING in found.also
+
+
+def test_somebody_who_never_measured_is_among_the_silent():
+    found = standing(MARIA, [], now=START)
+    assert (found.bucket, found.latest) == (Bucket.SILENT, None)
+
+
+def test_the_worst_tier_wins_and_the_rest_is_named():
+    found = stands([*rise(), a_reading(52, systolic=184.0)])
+    assert (found.bucket, found.tier) == (Bucket.OUTSIDE, Tier.CRITICAL)
+    assert Bucket.RISING in found.also
+
+
+def test_a_trend_that_calmed_leaves_the_bucket():
+    scores = replay(rise(), model=MODEL)
+    loud = next(one for one in reversed(scores) if any("drift" in f.rule for f in one.findings))
+    trend = next(f for f in loud.findings if "drift" in f.rule)
+    calm = msgspec.structs.replace(
+        loud, effective_at=loud.effective_at + timedelta(hours=12), findings=(), assessed=(trend.concern,), bands=()
+    )  # fmt: skip
+    found = standing(MARIA, [loud, calm], now=calm.effective_at)
+    assert found.bucket is Bucket.STABLE
+
+
+def test_in_a_bucket_the_worst_tier_and_then_the_clearest_stand_first():
+    strong, weak = stands(rise(30)), stands(rise(14))
+    ((_, rows), *rest) = ranked([weak, strong])
+    assert [row.weight for row in rows] == sorted((strong.weight, weak.weight), reverse=True)
+    assert [bucket for bucket, _ in rest] == list(Bucket)[1:]  # the empty ones are named too
+
+
+@given(st.lists(st.floats(60, 240), min_size=1, max_size=40), st.floats(0, 30))
+def test_whatever_was_measured_everybody_stands_somewhere_with_a_reason(values, later):
+    told = [a_reading(day / 2, systolic=round(value)) for day, value in enumerate(values)]
+    found = stands(told, later=later)
+    assert found.bucket in Bucket and found.reason.endswith((".", ")."))
+    assert (found.bucket is Bucket.SILENT) == (later >= 7)
