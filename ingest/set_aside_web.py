@@ -281,9 +281,7 @@ def _shown(held: Held, strongbox: Strongbox | None) -> dict[str, Any]:
         "held": held,
         "value": set_aside.value(said) if raw is not None else "sealed: the key is not here",
         "claim": set_aside.claim(said),
-        "device_time": said.device_time_sent
-        if said is not None and said.device_time_sent and said.device_time_sent.isprintable()
-        else None,
+        "device_time": said.device_time if said is not None else None,
         "measured_at": said.gateway_time if said is not None else None,
     }
 

@@ -18,6 +18,7 @@ from deploy import metrics
 from deploy.database import OUTAGES
 from deploy.web import session
 from deploy.web.frame import Desk, SignInNeeded, from_here, sign_in_url
+from deploy.web.legible import Legible, Page
 
 log = structlog.get_logger()
 
@@ -83,6 +84,7 @@ class Headers:
 def site(desk: Desk, routers: Sequence[APIRouter], *, static: Iterable[str]) -> FastAPI:
     """The whole web application. Every room's router is behind the guard; sign-in alone is not."""
     app = FastAPI(title="Lamplight", docs_url=None, redoc_url=None, openapi_url=None)
+    app.add_middleware(Legible, page=_plain_words(desk))
     app.add_middleware(Headers, fault=_fault(desk))
     app.mount(
         "/static/web", StaticFiles(directory=str(resources.files("deploy.web") / "static")), name="static-web"
@@ -119,6 +121,15 @@ def site(desk: Desk, routers: Sequence[APIRouter], *, static: Iterable[str]) -> 
         return desk.page(request, "web/error.html", status_code=status, status=status, words=words)
 
     return app
+
+
+def _plain_words(desk: Desk) -> Page:
+    """A page that says one sentence, whoever asks."""
+
+    async def page(request: Request, status: int, words: str) -> HTMLResponse:
+        return desk.page(request, "web/error.html", status_code=status, status=status, words=words)
+
+    return page
 
 
 def _fault(desk: Desk) -> Fault:

@@ -224,3 +224,12 @@ async def test_the_tenant_does_not_leak_through_the_pool(clinic):
     async with clinic.desk.pool.connection() as conn:
         row = await (await conn.execute("SELECT count(*) FROM who.patient")).fetchone()
     assert row[0] == 0, "a pooled connection still spoke for the last practice"
+
+
+async def test_a_nul_anywhere_is_a_page_that_says_so_and_not_our_fault(clinic):
+    form = await clinic.client.post("/sign-in", data={"email": "ana\x00", "password": "x"}, headers=FROM_HERE)
+    address = await clinic.client.get("/things/a%00b")
+    query = await clinic.client.get("/sign-in?next=%00")
+    for answer in (form, address, query):
+        assert (answer.status_code, "no text has" in answer.text) == (400, True)
+        assert "content-security-policy" in answer.headers
