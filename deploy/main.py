@@ -255,6 +255,7 @@ LINKS = (
     Link(label="Month", url="/month", roles=EVERYBODY),
     Link(label="Care", url="/care", roles=EVERYBODY),
     Link(label="Devices", url="/devices", roles=EVERYBODY - {"auditor"}),
+    Link(label="Who looked", url="/reads", roles=frozenset({"auditor", "admin"})),
 )
 
 

@@ -24,6 +24,10 @@
   Idiomorph.defaults.callbacks.beforeAttributeUpdated = (name, element, kind) =>
     !(name === "open" && element.matches("details") && kind === "remove");
 
+  // Nobody asked for a refresh: it must not keep somebody signed in who went away.
+  document.body.addEventListener("htmx:configRequest", (event) => {
+    if (event.detail.elt === list) event.detail.headers["Lamplight-By-Itself"] = "1";
+  });
   list.addEventListener("htmx:beforeRequest", (event) => {
     // After an act its own row may change again.
     if (event.detail.requestConfig.verb === "post") document.activeElement?.closest?.("details")?.removeAttribute("open");

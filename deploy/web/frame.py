@@ -17,7 +17,7 @@ from markupsafe import Markup
 from psycopg_pool import AsyncConnectionPool
 
 from deploy.database import Connection
-from deploy.web import session
+from deploy.web import reads, session
 from deploy.web.session import Who
 
 SAFE = {"GET", "HEAD", "OPTIONS"}
@@ -81,7 +81,8 @@ class Desk:
         Fails closed: an unsafe request must carry the session's token and come from this very origin.
         """
         token = request.cookies.get(self.cookie, "")
-        who = await session.find(self.pool, token, now=self.now()) if token else None
+        renew = not by_itself(request)
+        who = await session.find(self.pool, token, now=self.now(), renew=renew) if token else None
         if who is None:
             raise SignInNeeded
         request.state.who = who
@@ -118,6 +119,7 @@ class Desk:
     async def transaction(self, request: Request) -> AsyncIterator[Connection]:
         """One transaction that sees the asker's practice and nothing else; commits when left without an error."""
         async with self.practice(self.who(request).practice_id) as conn:
+            await reads.record(conn, request, self.who(request), now=self.now())
             yield conn
 
     @asynccontextmanager
@@ -164,6 +166,7 @@ class Desk:
             local=lambda at, form="%d %b %H:%M": at.astimezone(zone).strftime(form) if at else "",
             links=[link for link in self._links if who and who.role in link.roles],
             path=request.url.path,
+            idle_s=int(session.IDLE.total_seconds()),
             scripts_everywhere=self._scripts,
             **context,
         )
@@ -171,6 +174,15 @@ class Desk:
 
 def _patient(row: tuple[Any, ...]) -> Patient:
     return Patient(patient_id=row[0], name=row[1], mrn=row[2], born=row[3], zone=row[4])
+
+
+BY_ITSELF: Final = "lamplight-by-itself"
+"""The header of what a page asks without anybody having touched it."""
+
+
+def by_itself(request: Request) -> bool:
+    """True for what a page asks by itself: it must not keep a session alive that nobody uses."""
+    return BY_ITSELF in request.headers or "text/event-stream" in request.headers.get("accept", "")
 
 
 def from_here(request: Request) -> bool:
@@ -184,7 +196,8 @@ def from_here(request: Request) -> bool:
 
 def sign_in_url(request: Request) -> str:
     """Where to sign in, and the page to come back to."""
-    back = request.url.path if request.method == "GET" else "/"
+    query = f"?{request.url.query}" if request.url.query else ""
+    back = request.url.path + query if request.method == "GET" else "/"
     return f"/sign-in?next={quote(back)}"
 
 

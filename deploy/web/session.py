@@ -3,22 +3,26 @@
 import asyncio
 import hashlib
 import secrets
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 from functools import cache
-from uuid import UUID
+from uuid import UUID, uuid4
 
 from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError
 from psycopg_pool import AsyncConnectionPool
 
-IDLE = timedelta(minutes=15)  # since the last request; a live page keeps asking
+IDLE = timedelta(minutes=15)  # since a person last asked for something or touched a page
 ABSOLUTE = timedelta(hours=12)
 FREE_TRIES = 5  # failures in the window before an account must wait
 WINDOW = timedelta(minutes=15)
 
 _hasher = PasswordHasher()  # argon2id, the library's current defaults
+_weighing = ThreadPoolExecutor(
+    2, "weighing"
+)  # 64 MB and a core each: a flood of guesses waits here, nobody else does
 
 
 @cache
@@ -58,9 +62,18 @@ def token_hash(token: str) -> bytes:
 async def sign_in(
     pool: AsyncConnectionPool, email: str, password: str, *, now: datetime
 ) -> tuple[Outcome, str]:
-    """(outcome, cookie token or ""). The same answer and time for an unknown person and a wrong password."""
-    account = hashlib.sha256(email.strip().lower().encode()).digest()
-    async with pool.connection() as conn:
+    """(outcome, cookie token or ""). The same answer and time for an unknown person and a wrong password.
+
+    1. Under the account's lock: count the failures, and write this attempt down as one; commit. Guesses made at the
+       same time see each other.
+    2. Weigh the password, which takes a while, holding neither connection nor lock.
+    3. A right one turns its attempt into a success and opens the session.
+    """
+    account, attempt = hashlib.sha256(email.strip().lower().encode()).digest(), uuid4()
+    async with pool.connection() as conn, conn.transaction():
+        await conn.execute(
+            "SELECT pg_advisory_xact_lock(%s)", (int.from_bytes(account[:8], "big", signed=True),)
+        )
         row = await (
             await conn.execute(
                 """SELECT count(*), max(at) FROM who.sign_in_attempt
@@ -75,25 +88,27 @@ async def sign_in(
             and now < last + timedelta(seconds=2 ** min(failures - FREE_TRIES, 9))
         ):
             return Outcome.WAIT, ""
+        await conn.execute(
+            "INSERT INTO who.sign_in_attempt (attempt_id, account_hash, at, succeeded) VALUES (%s, %s, %s, false)",
+            (attempt, account, now),
+        )
         person = await (
             await conn.execute("SELECT staff_id, password_hash FROM who.find_staff(%s)", (email.strip(),))
         ).fetchone()
-        await conn.commit()  # hashing takes a while: hold nothing meanwhile
-        right = (
-            await asyncio.to_thread(_verify, person[1] if person else None, password) and person is not None
-        )
+    hashed = person[1] if person else None
+    right = await asyncio.get_running_loop().run_in_executor(_weighing, _verify, hashed, password)
+    if not right or person is None:
+        return Outcome.REFUSED, ""
+    token = secrets.token_urlsafe(32)
+    async with pool.connection() as conn, conn.transaction():
         await conn.execute(
-            "INSERT INTO who.sign_in_attempt (account_hash, at, succeeded) VALUES (%s, %s, %s)",
-            (account, now, right),
+            "UPDATE who.sign_in_attempt SET succeeded = true WHERE attempt_id = %s", (attempt,)
         )
-        if not right or person is None:
-            return Outcome.REFUSED, ""
-        token = secrets.token_urlsafe(32)
         await conn.execute(
             "INSERT INTO who.session (token_hash, staff_id, csrf, created_at, seen_at) VALUES (%s, %s, %s, %s, %s)",
             (token_hash(token), person[0], secrets.token_urlsafe(24), now, now),
         )
-        return Outcome.SIGNED_IN, token
+    return Outcome.SIGNED_IN, token
 
 
 def _verify(password_hash: str | None, password: str) -> bool:
@@ -103,8 +118,11 @@ def _verify(password_hash: str | None, password: str) -> bool:
         return False
 
 
-async def find(pool: AsyncConnectionPool, token: str, *, now: datetime) -> Who | None:
-    """The person behind a cookie, or None when the session ended, idled out or grew too old."""
+async def find(pool: AsyncConnectionPool, token: str, *, now: datetime, renew: bool = True) -> Who | None:
+    """The person behind a cookie, or None when the session ended, idled out or grew too old.
+
+    `renew`: a person asked. What a page asks by itself (a live list, a stream) proves nobody's presence.
+    """
     async with pool.connection() as conn:
         row = await (
             await conn.execute(
@@ -119,7 +137,7 @@ async def find(pool: AsyncConnectionPool, token: str, *, now: datetime) -> Who |
         if now - seen_at > IDLE or now - created_at > ABSOLUTE:
             await end(pool, token, now=now)
             return None
-        if now - seen_at > timedelta(seconds=30):
+        if renew and now - seen_at > timedelta(seconds=30):
             await conn.execute(
                 "UPDATE who.session SET seen_at = %s WHERE token_hash = %s", (now, token_hash(token))
             )

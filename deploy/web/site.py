@@ -5,10 +5,11 @@ from collections.abc import Awaitable, Callable, Iterable, Sequence
 from importlib import resources
 from typing import Annotated
 
+import psycopg
 import structlog
 from fastapi import APIRouter, Depends, FastAPI, Form, HTTPException, Request
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import HTMLResponse, RedirectResponse, Response
+from fastapi.responses import HTMLResponse, PlainTextResponse, RedirectResponse, Response
 from fastapi.staticfiles import StaticFiles
 from starlette.datastructures import MutableHeaders
 from starlette.exceptions import HTTPException as StarletteHTTPException
@@ -16,7 +17,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from deploy import metrics
 from deploy.database import OUTAGES
-from deploy.web import session
+from deploy.web import reads, session
 from deploy.web.frame import Desk, SignInNeeded, from_here, sign_in_url
 from deploy.web.legible import Legible, Page
 
@@ -81,9 +82,45 @@ class Headers:
                 await answer(scope, receive, with_headers)
 
 
+DOOR_BYTES = 8 * 1024
+"""More than an e-mail address and a password need; whoever is not signed in may send no more than this."""
+PAGE_BYTES = 4 * 1024 * 1024
+
+
+class Bounded:
+    """Refuse a body that is longer than its page can need, before anything reads it all."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        most = DOOR_BYTES if scope["path"] == "/sign-in" else PAGE_BYTES
+        said = dict(scope["headers"]).get(b"content-length", b"0")
+        if not said.isdigit() or int(said) > most:
+            await PlainTextResponse("That is more than this page takes.", status_code=413)(
+                scope, receive, send
+            )
+            return
+        read = 0
+
+        async def bounded() -> Message:
+            nonlocal read
+            message = await receive()
+            read += len(message.get("body", b""))
+            if read > most:
+                raise StarletteHTTPException(413, "That is more than this page takes.")
+            return message
+
+        await self._app(scope, bounded, send)
+
+
 def site(desk: Desk, routers: Sequence[APIRouter], *, static: Iterable[str]) -> FastAPI:
     """The whole web application. Every room's router is behind the guard; sign-in alone is not."""
     app = FastAPI(title="Lamplight", docs_url=None, redoc_url=None, openapi_url=None)
+    app.add_middleware(Bounded)
     app.add_middleware(Legible, page=_plain_words(desk))
     app.add_middleware(Headers, fault=_fault(desk))
     app.mount(
@@ -96,6 +133,7 @@ def site(desk: Desk, routers: Sequence[APIRouter], *, static: Iterable[str]) -> 
             name=f"static-{room}",
         )
     app.include_router(_doors(desk))
+    app.include_router(reads.router(desk), dependencies=[Depends(desk.guard)])
     for router in routers:
         app.include_router(router, dependencies=[Depends(desk.guard)])
 
@@ -143,12 +181,14 @@ def _fault(desk: Desk) -> Fault:
             method=request.method,
             route=getattr(request.scope.get("route"), "path", "?"),
         )
-        words = (
-            "The database is not answering. Nothing was saved; try again in a moment."
-            if away
-            else "This is our fault. It has been logged; nothing was saved."
-        )
-        status = 503 if away else 500
+        words, status = "This is our fault. It has been logged; nothing was saved.", 500
+        if away:
+            words, status = "The database is not answering. Nothing was saved; try again in a moment.", 503
+        elif isinstance(error, psycopg.DataError):
+            words, status = (
+                "Something you typed cannot be kept, perhaps an invisible character. Nothing was saved.",
+                422,
+            )
         return desk.page(request, "web/error.html", status_code=status, status=status, words=words)
 
     return our_fault
@@ -159,8 +199,11 @@ def _doors(desk: Desk) -> APIRouter:
     router = APIRouter()
 
     @router.get("/sign-in", response_class=HTMLResponse)
-    async def ask(request: Request, next: str = "/") -> HTMLResponse:  # noqa: A002
-        return desk.page(request, "web/sign_in.html", back=next, words="", email="")
+    async def ask(request: Request, next: str = "/", idle: bool = False) -> HTMLResponse:  # noqa: A002, FBT001, FBT002
+        words = (
+            "You were signed out because nobody used the page for a while. Nothing is lost." if idle else ""
+        )
+        return desk.page(request, "web/sign_in.html", back=next, words=words, email="")
 
     @router.post("/sign-in")
     async def sign_in(
@@ -186,6 +229,11 @@ def _doors(desk: Desk) -> APIRouter:
         answer = RedirectResponse(home, status_code=303)
         answer.set_cookie(desk.cookie, token, httponly=True, secure=desk.secure, samesite="lax", path="/")
         return answer
+
+    @router.get("/here", dependencies=[Depends(desk.guard)])
+    async def here() -> Response:
+        """Somebody touched a page: asking renews the session, and that is all."""
+        return Response(status_code=204)
 
     @router.post("/sign-out", dependencies=[Depends(desk.guard)])
     async def sign_out(request: Request) -> Response:

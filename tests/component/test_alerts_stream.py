@@ -26,7 +26,9 @@ class Line:
 
     def __init__(self, shop, name, since=0):
         who = shop.clinic.staff[name]
-        self.request = type("Request", (), {"state": type("State", (), {})()})()
+        self.request = type(
+            "Request", (), {"method": "GET", "path_params": {}, "state": type("State", (), {})()}
+        )()
         self.request.state.who = type(
             "Who",
             (),

@@ -1,11 +1,14 @@
 """Sign-in, sessions, CSRF and roles on the real database, on a clock the test owns."""
 
+import asyncio
+import threading
 from datetime import UTC, datetime, timedelta
 from uuid import UUID, uuid4
 
 import httpx
+import psycopg
 import pytest
-from fastapi import APIRouter, Request
+from fastapi import APIRouter, HTTPException, Request
 from fastapi.responses import PlainTextResponse
 
 from deploy import database
@@ -36,6 +39,16 @@ def a_room(desk):
         async with desk.transaction(request) as conn:
             rows = await (await conn.execute("SELECT name FROM who.patient ORDER BY name")).fetchall()
         return PlainTextResponse(",".join(r[0] for r in rows))
+
+    @router.get("/people/{patient_id}")
+    async def person(request: Request, patient_id: UUID):
+        async with desk.transaction(request) as conn:
+            found = await desk.patients(conn, [patient_id])
+        async with desk.transaction(request) as conn:  # a page may ask twice
+            await conn.execute("SELECT 1")
+        if not found:
+            raise HTTPException(404)
+        return PlainTextResponse(found[patient_id].name)
 
     @router.get("/things/{thing_id}")
     async def thing(thing_id: UUID):
@@ -80,12 +93,13 @@ async def clinic(fresh_database):
         app = site(desk, [a_room(desk)], static=())
         transport = httpx.ASGITransport(app=app)
         async with httpx.AsyncClient(transport=transport, base_url=HERE) as client:
-            yield Clinic(client, clock, desk, password, app)
+            yield Clinic(client, clock, desk, password, app, fresh_database.web)
 
 
 class Clinic:
-    def __init__(self, client, clock, desk, password, app):
+    def __init__(self, client, clock, desk, password, app, web):
         self.client, self.clock, self.desk, self.password, self.app = client, clock, desk, password, app
+        self.web = web
 
     async def sign_in(self, email="ana.nurse@example.org", password=None, **headers):
         return await self.client.post(
@@ -161,6 +175,109 @@ async def test_no_session_outlives_twelve_hours(clinic):
         clinic.clock.now += timedelta(minutes=10)
         last = await clinic.client.get("/things")
     assert last.status_code == 303
+
+
+@pytest.mark.parametrize(
+    ("headers", "status"),
+    [({}, 200), ({"lamplight-by-itself": "1"}, 303), ({"accept": "text/event-stream"}, 303)],
+    ids=["a person's requests keep it", "a list that refreshes itself does not", "a stream does not"],
+)
+async def test_what_a_page_asks_by_itself_keeps_nobody_signed_in(clinic, headers, status):
+    await clinic.sign_in()
+    for _ in range(4):
+        clinic.clock.now += timedelta(minutes=4)
+        await clinic.client.get("/things", headers=headers)
+    assert (await clinic.client.get("/things")).status_code == status
+
+
+async def test_a_touch_renews_and_says_nothing_else(clinic):
+    await clinic.sign_in()
+    for _ in range(4):
+        clinic.clock.now += timedelta(minutes=10)
+        answer = await clinic.client.get("/here")
+        assert (answer.status_code, answer.content) == (204, b"")
+    clinic.clock.now += timedelta(minutes=16)
+    assert (await clinic.client.get("/here")).status_code == 303
+
+
+async def test_signing_in_again_leads_back_to_the_same_part_of_the_list(clinic):
+    answer = await clinic.client.get("/things?tab=technical&page=2")
+    assert answer.headers["location"] == "/sign-in?next=/things%3Ftab%3Dtechnical%26page%3D2"
+    asked = await clinic.client.get(answer.headers["location"])
+    assert 'value="/things?tab=technical&amp;page=2"' in asked.text
+
+
+async def test_guesses_made_at_once_count_each_other(clinic):
+    answers = await asyncio.gather(*(clinic.sign_in(password=f"guess {n}") for n in range(20)))
+    assert sum("Too many attempts" in answer.text for answer in answers) == 15
+    assert sum("is not right" in answer.text for answer in answers) == 5
+
+
+async def test_weighing_a_password_holds_no_connection(clinic, monkeypatch):
+    weighing, go = threading.Event(), threading.Event()
+
+    def slow(hashed, password):
+        weighing.set()
+        assert go.wait(10)
+        return False
+
+    monkeypatch.setattr(session, "_verify", slow)
+    async with database.pool(Secret(clinic.web), size=1) as one:
+        guess = asyncio.create_task(session.sign_in(one, "ana.nurse@example.org", "?", now=clinic.clock()))
+        assert await asyncio.to_thread(weighing.wait, 10)
+        async with asyncio.timeout(5), one.connection() as conn:
+            await conn.execute("SELECT 1")
+        go.set()
+        assert await guess == (session.Outcome.REFUSED, "")
+
+
+async def test_more_than_a_door_needs_is_refused_before_it_is_read(clinic):
+    long = await clinic.sign_in(password="x" * 20_000)
+    assert long.status_code == 413
+
+    async def dribble():
+        for _ in range(100):
+            yield b"x" * 1000
+
+    drip = await clinic.client.post(
+        "/sign-in",
+        content=dribble(),
+        headers=FROM_HERE | {"content-type": "application/x-www-form-urlencoded"},
+    )
+    assert drip.status_code == 413
+
+
+async def patient(clinic, practice=1):
+    async with clinic.desk.practice(practice) as conn:
+        return (await (await conn.execute("SELECT patient_id FROM who.patient")).fetchone())[0]
+
+
+async def test_who_looked_at_whom_is_written_down_and_read_by_the_auditor(clinic):
+    maria, oto = await patient(clinic), await patient(clinic, 2)
+    await clinic.sign_in()
+    assert (await clinic.client.get(f"/people/{maria}")).text == "Maria"
+    await clinic.client.get("/things")
+    assert (
+        await clinic.client.get(f"/people/{oto}")
+    ).status_code == 404  # another practice's: nothing was shown
+    assert (await clinic.client.get("/reads")).status_code == 403
+    await clinic.sign_in("ana.auditor@example.org")
+    page = (await clinic.client.get("/reads")).text
+    assert page.count("<tr><td>") == 1
+    assert ">Maria</a>" in page and ">Ana</a>" in page
+    assert "Nobody looked at anybody" in (await clinic.client.get(f"/reads?patient={oto}")).text
+    await clinic.sign_in("chris.auditor@example.org")
+    assert "Nobody looked at anybody" in (await clinic.client.get("/reads")).text
+
+
+async def test_nobody_changes_what_was_written_down(clinic):
+    maria = await patient(clinic)
+    await clinic.sign_in()
+    await clinic.client.get(f"/people/{maria}")
+    for change in ("UPDATE audit.read SET staff_name = 'x'", "DELETE FROM audit.read"):
+        with pytest.raises(psycopg.errors.InsufficientPrivilege):
+            async with clinic.desk.practice(1) as conn:
+                await conn.execute(change)
 
 
 @pytest.mark.parametrize(
