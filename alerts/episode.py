@@ -183,6 +183,7 @@ class Transition(msgspec.Struct, frozen=True, kw_only=True):
             disposition=cause.disposition,
             needs_task=cause.needs_task,
             readings=episode.readings,
+            why=episode.reason if episode.reason != cause.reason else "",
         )
 
 

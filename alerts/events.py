@@ -50,6 +50,7 @@ class EpisodeMoved(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
     disposition: str | None = None  # coded
     needs_task: bool = False  # care-management work should follow
     readings: tuple[UUID, ...] = ()  # the evidence so far
+    why: str = ""  # why the episode is there: its finding's sentence, also when a person moved it
 
 
 def episode_id(patient_id: UUID, concern: str, first_reading: UUID) -> UUID:

@@ -213,7 +213,7 @@ async def check(
 
 
 STEP_ROLES = {
-    "reviewed": frozenset({"coordinator", "nurse", "physician"}),
+    "reviewed": frozenset({"coordinator", "physician"}),  # not the nurses whose minutes it is made of
     "signed": frozenset({"physician"}),
     "locked": frozenset({"physician", "admin"}),
     "amended": frozenset({"physician"}),

@@ -4,6 +4,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from uuid import uuid4, uuid5
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -200,3 +201,19 @@ def test_every_concern_has_a_checklist_with_distinct_steps_and_a_safety_net():
 def test_every_state_can_be_left():
     assert set(MOVES) == set(State)
     assert all(MOVES.values())
+
+
+def test_the_reason_is_why_the_patient_needs_it_and_not_what_somebody_did():
+    settled = told(Move.DISPOSITIONED, reason="Contacted the patient.")
+    known = decide(replace_event(settled, why="Pressure 186/104, above the limit of 180."), None).task
+    assert known.reason == "Pressure 186/104, above the limit of 180."
+    later = decide(
+        replace_event(told(Move.ESCALATED, 3, reason="Escalated to a provider."), why="Pressure 192/110."),
+        known,
+    ).task
+    assert later.reason == "Pressure 192/110."
+    assert decide(told(Move.CLAIMED, 4, reason="Claimed."), later).task.reason == "Pressure 192/110."
+
+
+def replace_event(event, **changes):
+    return msgspec.structs.replace(event, **changes)
