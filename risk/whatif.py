@@ -12,7 +12,7 @@ from datetime import date, datetime, timedelta, tzinfo
 from uuid import UUID
 
 from ingest.events import Beyond, Kind, Reading, TimeConfidence
-from risk.events import Scored, Tier
+from risk.events import Finding, Scored, Tier
 from risk.labels import Label, Said, Tally
 from risk.measures import Plan
 from risk.replay import REFRACTORY, Episodes, replay
@@ -25,10 +25,11 @@ LEARNT = timedelta(days=64)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Raised:
-    """One alert that a plan makes."""
+    """One alert that a plan makes, and until when its episode heard of it again."""
 
     patient_id: UUID
     at: datetime
+    until: datetime
     concern: str
     tier: Tier
     reason: str
@@ -74,7 +75,11 @@ class Comparison:
 
 
 def _untold(some: Sequence[Raised], others: Sequence[Raised]) -> tuple[Raised, ...]:
-    """Those of `some` that the others do not tell: the same concern of the same person within a week, as severe."""
+    """Those of `some` that the others do not tell.
+
+    Another plan tells the same if it has an episode of that concern of that person, at least as severe, open then or
+    opening within a week.
+    """
     told: defaultdict[tuple[UUID, str], list[Raised]] = defaultdict(list)
     for other in others:
         told[other.patient_id, other.concern].append(other)
@@ -82,7 +87,7 @@ def _untold(some: Sequence[Raised], others: Sequence[Raised]) -> tuple[Raised, .
         one
         for one in some
         if not any(
-            abs(other.at - one.at) <= REFRACTORY and other.tier.rank >= one.tier.rank
+            other.at - REFRACTORY <= one.at <= other.until + REFRACTORY and other.tier.rank >= one.tier.rank
             for other in told[one.patient_id, one.concern]
         )
     )
@@ -95,20 +100,34 @@ def _monday(at: datetime, zone: tzinfo) -> date:
 
 def raised(scored: Iterable[Scored], since: datetime | None = None) -> tuple[Raised, ...]:
     """The alerts of a run of scores, from `since` on."""
-    episodes, alerts = Episodes(), []
+    episodes = Episodes()
+    alerts: list[Scored] = []
+    about: list[Finding] = []
+    until: list[datetime] = []
+    newest: dict[tuple[UUID, str], int] = {}
     for one in scored:
         opened = episodes.opened(one) if one.findings else ()
-        if opened and (since is None or one.effective_at >= since):
-            alerts.append(
-                Raised(
-                    patient_id=one.patient_id,
-                    at=one.effective_at,
-                    concern=opened[0].concern.value,
-                    tier=opened[0].tier,
-                    reason=opened[0].reason,
-                )
-            )
-    return tuple(alerts)
+        for finding in opened[:1]:  # one reading is one alert, whatever it is about
+            for other in opened:
+                newest[one.patient_id, other.concern.value] = len(alerts)
+            alerts.append(one)
+            about.append(finding)
+            until.append(one.effective_at)
+        for finding in one.findings:
+            place = newest[one.patient_id, finding.concern.value]
+            until[place] = max(until[place], one.effective_at)
+    return tuple(
+        Raised(
+            patient_id=one.patient_id,
+            at=one.effective_at,
+            until=last,
+            concern=finding.concern.value,
+            tier=finding.tier,
+            reason=finding.reason,
+        )
+        for one, finding, last in zip(alerts, about, until, strict=True)
+        if since is None or one.effective_at >= since
+    )
 
 
 Plans = Plan | Mapping[UUID, Plan]

@@ -54,6 +54,14 @@ def test_days_before_the_span_build_the_baseline_and_raise_nothing():
     assert found.weeks < compare(SPIKES, Plan(), LOWER, Model()).weeks
 
 
+def test_what_an_open_episode_already_tells_is_not_missed():
+    """With the lower limit the episode opens earlier and is still open when the higher one is crossed."""
+    readings = a_diary([130] * 40 + [153] * 30 + [164] * 10)
+    found = compare(readings, Plan(), LOWER, Model())
+    assert [one for one in found.before if one.at > found.after[0].at]
+    assert [one.concern for one in found.missed if one.concern == "high_pressure"] == []
+
+
 def test_a_milder_alert_does_not_stand_for_a_critical_one():
     readings = [*a_diary([130] * 20), a_reading(10, systolic=186.0)]
     off = Plan(limits=DEFAULT.with_({"systolic-severe": None}))
