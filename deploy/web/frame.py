@@ -16,7 +16,7 @@ from jinja2 import Environment, PackageLoader, PrefixLoader, StrictUndefined, se
 from markupsafe import Markup
 from psycopg_pool import AsyncConnectionPool
 
-from deploy.database import Connection
+from deploy.database import Connection, borrowed
 from deploy.web import reads, session
 from deploy.web.session import Who
 
@@ -124,7 +124,7 @@ class Desk:
 
     @asynccontextmanager
     async def practice(self, practice_id: int) -> AsyncIterator[Connection]:
-        async with self.pool.connection() as conn, conn.transaction():
+        async with borrowed(self.pool) as conn, conn.transaction():
             await conn.execute("SELECT set_config('app.practice_id', %s, true)", (str(practice_id),))
             yield conn
 

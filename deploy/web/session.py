@@ -14,6 +14,8 @@ from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError
 from psycopg_pool import AsyncConnectionPool
 
+from deploy.database import borrowed
+
 IDLE = timedelta(minutes=15)  # since a person last asked for something or touched a page
 ABSOLUTE = timedelta(hours=12)
 FREE_TRIES = 5  # failures in the window before an account must wait
@@ -70,7 +72,7 @@ async def sign_in(
     3. A right one turns its attempt into a success and opens the session.
     """
     account, attempt = hashlib.sha256(email.strip().lower().encode()).digest(), uuid4()
-    async with pool.connection() as conn, conn.transaction():
+    async with borrowed(pool) as conn, conn.transaction():
         await conn.execute(
             "SELECT pg_advisory_xact_lock(%s)", (int.from_bytes(account[:8], "big", signed=True),)
         )
@@ -100,7 +102,7 @@ async def sign_in(
     if not right or person is None:
         return Outcome.REFUSED, ""
     token = secrets.token_urlsafe(32)
-    async with pool.connection() as conn, conn.transaction():
+    async with borrowed(pool) as conn, conn.transaction():
         await conn.execute(
             "UPDATE who.sign_in_attempt SET succeeded = true WHERE attempt_id = %s", (attempt,)
         )
@@ -123,7 +125,7 @@ async def find(pool: AsyncConnectionPool, token: str, *, now: datetime, renew: b
 
     `renew`: a person asked. What a page asks by itself (a live list, a stream) proves nobody's presence.
     """
-    async with pool.connection() as conn:
+    async with borrowed(pool) as conn:
         row = await (
             await conn.execute(
                 """SELECT staff_id, name, role, credential, practice_id, practice_name, zone, csrf, created_at, seen_at
@@ -146,7 +148,7 @@ async def find(pool: AsyncConnectionPool, token: str, *, now: datetime, renew: b
 
 
 async def end(pool: AsyncConnectionPool, token: str, *, now: datetime) -> None:
-    async with pool.connection() as conn:
+    async with borrowed(pool) as conn:
         await conn.execute(
             "UPDATE who.session SET ended_at = %s WHERE token_hash = %s AND ended_at IS NULL",
             (now, token_hash(token)),
