@@ -37,8 +37,9 @@ persistence_location {folder}/
 # backlog (20,000 waiting messages: 24 us each at 1,000 changes, 98 at 100, 15 by time).
 autosave_on_changes false
 autosave_interval 30
+# Whichever comes first; what is turned away then, the gateways still have: they forget at ingest's own answer only.
 max_queued_messages 200000
-max_queued_bytes 0
+max_queued_bytes 536870912
 # Wide, because the window costs 1.4x of throughput when narrow and guards nothing: what is sent and not yet
 # acknowledged is sent again after a crash, and ingest names the window it wants (receive maximum) for itself.
 max_inflight_messages 1000
