@@ -87,7 +87,7 @@ async def panel(desk: Desk, conn: Connection, request: Request, patient_id: UUID
         "timer_patient": other,
         "proved": proved,
         "silent": own is not None and _silent(own, now),
-        "idle_s": IDLE_CALL_S if own and own.activity in CALLS else IDLE_S,
+        "idle_after_s": IDLE_CALL_S if own and own.activity in CALLS else IDLE_S,
         "may_log": clinical(who) is None,
         "may_log_why": getattr(clinical(who), "sentence", ""),
         "programs": sorted(enrolled.programs) if enrolled and enrolled.programs else [Program.CCM],
