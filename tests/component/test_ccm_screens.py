@@ -518,7 +518,7 @@ MATRIX = [
         "POST",
         "/month/2026-11/patient/{maria}/step",
         {"step": "reviewed"},
-        303,
+        403,  # not by the nurses whose minutes it is made of
         303,
         403,
         403,
