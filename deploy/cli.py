@@ -48,6 +48,7 @@ class Service(StrEnum):
     ALERTS = "alerts"
     CCM = "ccm"
     WEBHOOKS = "webhooks"
+    AUTHORITY = "authority"
     WEB = "web"
 
 

@@ -17,11 +17,13 @@ from alerts.service import AlertsRoom, keep_time
 from alerts.stream import Bell
 from ccm_bridge import web as ccm_web
 from ccm_bridge.service import CcmRoom
+from deploy import authority as signing
 from deploy import bus, database, metrics
 from deploy.device_days import device_days, last_measured
 from deploy.homes import Hubs
 from deploy.labels import Dispositions
 from deploy.lifecycle import Life, Service, serve_http
+from deploy.native.certificates import Authority
 from deploy.origins import Archives
 from deploy.people import Staff
 from deploy.pump import Course, Pump, consumer
@@ -29,10 +31,12 @@ from deploy.relay import Relay
 from deploy.settings import Settings, SettingsError
 from deploy.web.frame import Desk, Link
 from deploy.web.site import site
+from ingest import enrol_web, fleet_web, wire
 from ingest import web as ingest_web
 from ingest import wire
 from ingest.archive import ReadingArchive, RefusalArchive
-from ingest.events import READINGS, REFUSED, Reading, Refused
+from ingest.events import READINGS, REFUSED, Refused, Told
+from ingest.fleet_service import Errands
 from ingest.mqtt import Broker, dial
 from ingest.seal import Seal
 from ingest.service import Intake
@@ -101,6 +105,7 @@ async def listen(settings: Settings, opened: AsyncExitStack, life: Life) -> None
     pool = await opened.enter_async_context(database.pool(settings.database))
     stream = Stream(lambda: bus.producer(settings.kafka))
     opened.push_async_callback(stream.close)
+    meter = metrics.IngestMeter()
     host, _, port = settings.mqtt.rpartition(":")
     broker = Broker(
         host=host,
@@ -111,16 +116,17 @@ async def listen(settings: Settings, opened: AsyncExitStack, life: Life) -> None
         key=settings.mqtt_key,
     )
     await listening(
-        partial(dial, broker, topics=[wire.EVERYTHING]),
+        partial(dial, broker, topics=[wire.EVERYTHING, wire.DROPPED]),
         Registry(pool),
         stream,
         name=BRIDGE,
         clock=utc_now,
-        meter=metrics.IngestMeter(),
+        meter=meter,
         stopping=life.stopping,
         ready=life.ready,
         strongbox=strongbox(settings),
         orders=Orders(pool),
+        errands=Errands(pool, clock=utc_now, meter=meter),
     )
 
 
@@ -144,6 +150,7 @@ async def webhooks(settings: Settings, opened: AsyncExitStack, life: Life) -> No
     lane = Lane(intake, clock=utc_now, meter=meter)
     stored = Webhooks(pool, Seal(settings.vendor_key.reveal().split(",")))
     pages = webhook_app(Door(stored, lane, clock=utc_now), metrics.WebhookMeter())
+    pages.include_router(enrol_web.router(pool.connection, utc_now))
     async with asyncio.TaskGroup() as group:
         serving = group.create_task(lane.run(), name="webhooks.lane")
         fetching = group.create_task(
@@ -164,6 +171,24 @@ async def webhooks(settings: Settings, opened: AsyncExitStack, life: Life) -> No
         )
         serving.cancel()  # whatever was not answered with 200 comes again
         fetching.cancel()
+
+
+async def authority(settings: Settings, opened: AsyncExitStack, life: Life) -> None:
+    """Approved requests → certificates; revoked gateways → the revocation list, and out"""
+    settings.require("database", "authority", "mqtt")
+    assert settings.authority  # noqa: S101 - just required
+    pool = await opened.enter_async_context(database.pool(settings.database, size=2))
+    holder = Authority(settings.authority)
+    host, _, port = settings.mqtt.rpartition(":")
+    life.ready.set()
+    await signing.keep(
+        pool,
+        holder,
+        reload=signing.reloading(settings.broker_reload),
+        throw_out=signing.throwing_out(holder, host, int(port), utc_now),
+        clock=utc_now,
+        stopping=life.stopping,
+    )
 
 
 async def archive(settings: Settings, opened: AsyncExitStack, life: Life) -> None:
@@ -278,6 +303,7 @@ async def web(settings: Settings, opened: AsyncExitStack, life: Life) -> None:
             alerts_web.router(desk, bell),
             risk_web.router(desk, Dispositions()),
             ccm_web.router(desk, days=device_days, last_measured=last_measured, origins=Archives()),
+            fleet_web.router(desk),
             ingest_web.router(desk, strongbox(settings)),
         ],
         static=ROOMS_WITH_PAGES,
@@ -297,5 +323,6 @@ SERVICES: dict[str, Service] = {
     "alerts": alerts,
     "ccm": ccm,
     "webhooks": webhooks,
+    "authority": authority,
     "web": web,
 }

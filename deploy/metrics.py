@@ -5,6 +5,7 @@ Counted once per batch: counting each event would cost more than scoring it.
 
 from prometheus_client import Counter, Gauge, Histogram
 
+from ingest.fleet_service import Counts
 from ingest.sorting import Tally
 
 LATENCY = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
@@ -32,6 +33,15 @@ ACK_SECONDS = Histogram("lamplight_ingest_ack_seconds", "Receipt to application 
 LINE_DROPPED = Counter("lamplight_ingest_line_dropped", "MQTT connections lost.")
 SESSION_LOST = Counter(
     "lamplight_ingest_session_lost", "Reconnects at which the broker had forgotten our session."
+)
+
+BROKER_DROPPED = Gauge(
+    "lamplight_broker_dropped", "What the MQTT broker dropped since it started, by its own count.", ["what"]
+)
+GATEWAYS = Gauge("lamplight_gateways", "Gateways by how they are.", ["state"])
+GATEWAY_OUTBOXES = Gauge("lamplight_gateway_outbox_readings", "Readings waiting in all gateways' outboxes.")
+GATEWAY_COMMANDS = Gauge(
+    "lamplight_gateway_commands_unanswered", "Commands told more than an hour ago and not answered."
 )
 
 WEBHOOK_POSTS = Counter(
@@ -91,6 +101,16 @@ class IngestMeter:
 
     def session_lost(self) -> None:
         SESSION_LOST.inc()
+
+    def broker_dropped(self, messages: int) -> None:
+        """A series of its own only once the broker has spoken: a 0 of ours would look like news at each restart."""
+        BROKER_DROPPED.labels("messages").set(messages)
+
+    def fleet(self, counts: Counts) -> None:
+        for state in ("online", "offline", "silent", "revoked", "filling", "expiring"):
+            GATEWAYS.labels(state).set(getattr(counts, state))
+        GATEWAY_OUTBOXES.set(counts.waiting)
+        GATEWAY_COMMANDS.set(counts.unanswered)
 
 
 class WebhookMeter:

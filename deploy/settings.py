@@ -42,6 +42,8 @@ class Settings:
     mqtt_ca: Path | None = None
     mqtt_cert: Path | None = None  # ingest's client certificate, or the gateway's
     mqtt_key: Path | None = None
+    authority: Path | None = None  # folder with ca.crt, ca.key and crl.pem: who may sign gateways' certificates
+    broker_reload: str = ""  # command that makes the broker read the revocation list again
     host: str = "127.0.0.1"
     web_port: int = 8080
     webhooks_port: int = 8081

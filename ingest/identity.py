@@ -14,6 +14,7 @@ class Stranger(StrEnum):
     """Why a measurement is nobody's."""
 
     UNKNOWN_GATEWAY = "unknown-gateway"
+    REVOKED_GATEWAY = "revoked-gateway"  # its certificate is no longer good: lost, stolen, replaced
     UNKNOWN_DEVICE = "unknown-device"
     OTHER_PRACTICE = "other-practice"  # the gateway of one practice brings a device of another
     UNASSIGNED = "unassigned"  # the device was never given to anybody
@@ -37,6 +38,7 @@ LANE = frozenset(
 
 SENTENCES = {
     Stranger.UNKNOWN_GATEWAY: "this gateway is not registered",
+    Stranger.REVOKED_GATEWAY: "this gateway was revoked",
     Stranger.UNKNOWN_DEVICE: "this device is not registered",
     Stranger.OTHER_PRACTICE: "this device is not registered with the gateway's practice",
     Stranger.UNASSIGNED: "this device is not assigned to a patient",
@@ -53,6 +55,7 @@ class Gateway(NamedTuple):
     practice_id: int
     playback: bool = False  # plays recorded days: the time it claims counts as the time of receipt
     clock_error: timedelta | None = None  # our clock minus its clock, at its last heartbeat
+    revoked: bool = False  # nothing it brings is anybody's
 
 
 class Assignment(NamedTuple):
@@ -111,8 +114,8 @@ def owner(
     >>> owner(Gateway(8), Device(7, [maria]), when)
     <Stranger.OTHER_PRACTICE: 'other-practice'>
     """
-    if gateway is None:
-        return Stranger.UNKNOWN_GATEWAY
+    if gateway is None or gateway.revoked:
+        return Stranger.UNKNOWN_GATEWAY if gateway is None else Stranger.REVOKED_GATEWAY
     if device is None:
         return Stranger.UNKNOWN_DEVICE
     if device.practice_id != gateway.practice_id:

@@ -27,6 +27,7 @@ import structlog
 
 from ingest import replay, wire
 from ingest.events import READINGS, REFUSED, Refused
+from ingest.fleet_service import Errands, beside
 from ingest.mqtt import Batch, Line, LineDropped
 from ingest.presence import Roll, Told
 from ingest.quality import Seen
@@ -71,6 +72,7 @@ class Meter(Protocol):
     def batch(self, tally: Tally) -> None: ...
     def line_dropped(self) -> None: ...
     def session_lost(self) -> None: ...
+    def broker_dropped(self, messages: int) -> None: ...
 
 
 async def run(
@@ -85,9 +87,10 @@ async def run(
     ready: asyncio.Event,
     strongbox: Strongbox | None = None,
     orders: Orders | None = None,
+    errands: Errands | None = None,
 ) -> None:
     """Listen until `stopping`, a line at a time, as the only process that uses the broker's client id `name`."""
-    intake = Intake(registry, stream, clock=clock, meter=meter, strongbox=strongbox)
+    intake = Intake(registry, stream, clock=clock, meter=meter, strongbox=strongbox, errands=errands)
     known_to_broker = False
     wait = LEAST_WAIT_S
     while not stopping.is_set():
@@ -103,7 +106,8 @@ async def run(
                             meter.session_lost()
                     known_to_broker = True
                     ready.set()
-                    await _until(stopping, line, intake.serve(line, orders))
+                    async with beside(errands, line):
+                        await _until(stopping, line, intake.serve(line, orders))
         except LineDropped as dropped:
             meter.line_dropped()
             log.warning("ingest.line_dropped", why=str(dropped))
@@ -159,9 +163,10 @@ class Intake:
         clock: Callable[[], datetime],
         meter: Meter,
         strongbox: Strongbox | None = None,
+        errands: Errands | None = None,
     ) -> None:
         self._registry, self._stream, self._clock, self._meter = registry, stream, clock, meter
-        self._strongbox = strongbox
+        self._strongbox, self._errands = strongbox, errands
         self._door = asyncio.Lock()  # what comes again waits its turn: what one batch holds is known to the next
         self._recent, self._roll = Recent(), Roll()
         self._encoder = msgspec.json.Encoder()
@@ -246,7 +251,11 @@ class Intake:
         messages = []
         for heard in batch.messages:
             about = wire.topic(heard.topic)
-            if about.what == "heartbeat":
+            if heard.topic == wire.DROPPED:
+                self._meter.broker_dropped(wire.count(heard.payload))
+            elif self._errands is not None and about.what in wire.ERRANDS:
+                self._errands.heard(about.gateway, about.what, heard.payload)
+            elif about.what == "heartbeat":
                 self._roll.heartbeat(about.gateway, heard.payload, now)
             elif about.what == "status":
                 self._roll.status(about.gateway, heard.payload, now)

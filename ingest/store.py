@@ -41,7 +41,7 @@ class Registry:
         assignments: dict[str, dict[tuple[UUID, datetime], Assignment]] = {}
         async with self._borrowed() as conn:
             cursor = await conn.execute(
-                """SELECT ask.gateway_id, g.practice_id, g.playback, g.clock_error,
+                """SELECT ask.gateway_id, g.practice_id, g.playback, g.clock_error, g.revoked_at IS NOT NULL,
                           ask.device_id, d.practice_id,
                           a.patient_id IS NOT NULL
                           OR EXISTS (SELECT FROM ingest.device_assignment e WHERE e.device_id = d.device_id),
@@ -66,6 +66,7 @@ class Registry:
                     practice,
                     playback,
                     error,
+                    revoked,
                     device_id,
                     owned_by,
                     ever,
@@ -77,7 +78,7 @@ class Registry:
                     shared,
                 ) = row
                 if practice is not None:
-                    gateways[gateway_id] = Gateway(practice, playback, error)
+                    gateways[gateway_id] = Gateway(practice, playback, error, revoked)
                 if owned_by is not None:
                     practices[device_id] = (owned_by, ever, shared)
                 if patient is not None:
@@ -150,7 +151,8 @@ class Registry:
                      FROM unnest(%s::text[], %s::timestamptz[], %s::bool[], %s::interval[], %s::int[], %s::real[],
                                  %s::text[])
                           AS s(gateway_id, at, online, clock_error, outbox, fullness, agent)
-                    WHERE g.gateway_id = s.gateway_id AND (g.last_seen IS NULL OR g.last_seen <= s.at)""",
+                    WHERE g.gateway_id = s.gateway_id AND g.revoked_at IS NULL
+                      AND (g.last_seen IS NULL OR g.last_seen <= s.at)""",
                 [list(column) for column in zip(*sorted(told.gateways), strict=True)] or [[]] * 7,
             )
             await conn.execute(
@@ -160,7 +162,7 @@ class Registry:
                      FROM unnest(%s::text[], %s::text[], %s::text[], %s::timestamptz[], %s::real[])
                           AS s(gateway_id, device_id, event, at, battery)
                      JOIN ingest.gateway g USING (gateway_id)
-                    WHERE d.device_id = s.device_id AND d.practice_id = g.practice_id
+                    WHERE d.device_id = s.device_id AND d.practice_id = g.practice_id AND g.revoked_at IS NULL
                       AND (d.last_event_at IS NULL OR d.last_event_at <= s.at)""",
                 (
                     [gateway_id for gateway_id, _ in told.devices],

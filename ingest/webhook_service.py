@@ -140,7 +140,7 @@ class Door:
 
 
 def _read(source_id: str, vendor: str, body: bytes) -> Message:
-    message, error = read(source_id, vendor, body)
+    message, error = read(source_id, vendor, body, place=wire.place(vendor))
     if error is not None:
         log.error("webhooks.decoder_raised", error=type(error).__name__)
     return named(source_id, message)

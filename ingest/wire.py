@@ -7,7 +7,9 @@
 | `v1/<gateway>/heartbeat` | gateway, QoS 0 | `Heartbeat`: never queued, so its clock can be compared with ours |
 | `v1/<gateway>/status` | gateway, QoS 1, and its last will | `Status` |
 | `ack/<gateway>` | ingest, QoS 1 | `Answer`: what Kafka has, and what was refused |
-| `ack/<gateway>/command` | ingest, QoS 1 | `Resync` |
+| `ack/<gateway>/command` | ingest, QoS 1 | `Resync`, `Settings` or `Certificate` |
+| `v1/<gateway>/answer` | gateway, QoS 1 | `Done`: what became of a command |
+| `v1/<gateway>/renewal` | gateway, QoS 1 | `Renewal`: a certificate request under the key it has |
 """
 
 import hashlib
@@ -21,6 +23,12 @@ import msgspec
 from ingest.events import fact_id
 
 EVERYTHING = "v1/+/#"
+DROPPED = "$SYS/broker/publish/messages/dropped"
+"""Where the broker says how many messages it has dropped since it started: each was PUBACKed, and nobody has it."""
+
+ERRANDS = frozenset({"answer", "renewal"})
+"""What a gateway says that is neither a reading nor about its presence."""
+
 CANONICAL = "readings"
 LARGEST = 16 * 1024
 """Checked by the gateway before it publishes; the broker's own limit is four times that."""
@@ -76,7 +84,42 @@ class Resync(
 ):
     """Send everything unanswered now; with `since` also what was acknowledged from then on, again."""
 
+    id: UUID | None = None  # to be answered for; without one nobody waits for an answer
     since: Annotated[datetime, msgspec.Meta(tz=True)] | None = None
+
+
+class Settings(
+    msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag="settings", tag_field="command"
+):
+    """Work like this from now on, after a restart too; what is not named stays as it is."""
+
+    id: UUID
+    heartbeat_s: Annotated[float, msgspec.Meta(ge=5, le=3600)] | None = None
+    in_flight: Annotated[int, msgspec.Meta(ge=1, le=1000)] | None = None  # readings on their way at once
+
+
+class Certificate(msgspec.Struct, frozen=True, kw_only=True, tag="certificate", tag_field="command"):
+    """Prove yourself with this from now on: the answer to a renewal. It belongs to the key the gateway has."""
+
+    id: UUID
+    certificate: Annotated[str, msgspec.Meta(max_length=8192)]  # PEM
+
+
+Command = Resync | Settings | Certificate
+
+
+class Done(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What became of a command."""
+
+    id: UUID
+    ok: bool
+    detail: Name = ""
+
+
+class Renewal(msgspec.Struct, frozen=True, kw_only=True):
+    """My certificate ends soon: sign this request."""
+
+    request: Annotated[str, msgspec.Meta(max_length=4096)]  # PEM
 
 
 def nameless(gateway_id: str, payload: bytes, place: str = CANONICAL) -> UUID:
@@ -117,6 +160,20 @@ def topic(text: str) -> Topic:
     return Topic(parts[1] if ours else "", "unknown", place="/".join(parts[2:]) if ours else text)
 
 
+def count(payload: bytes) -> int:
+    """A count as the broker writes it; nonsense is none.
+
+    >>> count(b"17"), count(b"many")
+    (17, 0)
+    """
+    return int(payload) if payload.isdigit() and len(payload) < 20 else 0  # noqa: PLR2004 - digits of any counter
+
+
+def place(family: str) -> str:
+    """What follows a gateway's name in the topic of a family's messages."""
+    return f"readings/{family}"
+
+
 def readings(gateway: str) -> str:
     return f"v1/{gateway}/readings"
 
@@ -135,3 +192,11 @@ def answers(gateway: str) -> str:
 
 def commands(gateway: str) -> str:
     return f"ack/{gateway}/command"
+
+
+def done(gateway: str) -> str:
+    return f"v1/{gateway}/answer"
+
+
+def renewal(gateway: str) -> str:
+    return f"v1/{gateway}/renewal"

@@ -18,7 +18,8 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from deploy import bus, database
 from deploy.settings import Secret
 from ingest import wire
-from ingest.events import READINGS, REFUSED, Reading, Refused
+from ingest.events import READINGS, REFUSED, Refused, Told
+from ingest.fleet_service import Errands
 from ingest.mqtt import Broker, dial
 from ingest.service import run
 from ingest.set_aside_store import Orders
@@ -43,6 +44,8 @@ class Counting:
     batches: int = 0
     dropped: int = 0
     sessions_lost: int = 0
+    broker_drops: int | None = None
+    counts: object = None
 
     def batch(self, tally):
         self.batches += 1
@@ -55,6 +58,12 @@ class Counting:
 
     def session_lost(self):
         self.sessions_lost += 1
+
+    def broker_dropped(self, messages):
+        self.broker_drops = messages
+
+    def fleet(self, counts):
+        self.counts = counts
 
 
 @dataclass
@@ -141,15 +150,16 @@ class Home:
         return Broker(host=host, port=int(port), client_id=name, ca=c.ca, cert=c.cert, key=c.key, **more)
 
     @contextlib.asynccontextmanager
-    async def listening(self, *, meter=None, stream=None, clock=utc_now):
+    async def listening(self, *, meter=None, stream=None, clock=utc_now, errands=False):
         """Ingest in this process."""
         meter = meter or Counting()
         stopping, ready = asyncio.Event(), asyncio.Event()
         async with database.pool(Secret(self.fresh.pipeline)) as pool:
+            doing = Errands(pool, clock=clock, meter=meter) if errands else None
             stream = stream or Stream(lambda: bus.producer(self.stack.kafka))
             running = asyncio.create_task(
                 run(
-                    lambda: dial(self.broker("bridge"), topics=[wire.EVERYTHING]),
+                    lambda: dial(self.broker("bridge"), topics=[wire.EVERYTHING, wire.DROPPED]),
                     Registry(pool),
                     stream,
                     name="bridge",
@@ -157,6 +167,7 @@ class Home:
                     meter=meter,
                     stopping=stopping,
                     ready=ready,
+                    errands=doing,
                     strongbox=STRONGBOX,
                     orders=Orders(pool),
                 )
@@ -245,9 +256,13 @@ def fingerstick(device, glucose=112, *, minutes_ago=1.0, **more):
 
 
 async def spoken(stack, of, topic=None):
-    """Every event of a type now in Kafka whose gateway is one of `of`."""
-    topic = topic or READINGS
-    kind = Reading if topic == READINGS else Refused
+    """Every reading (or, on another topic, event) now in Kafka whose gateway is one of `of`."""
+    return [one for one in await told(stack, topic or READINGS) if getattr(one, "gateway_id", None) in of]
+
+
+async def told(stack, topic):
+    """Everything of ours now on a topic."""
+    kind = Told if topic == READINGS else Refused
     consumer = AIOKafkaConsumer(
         bootstrap_servers=stack.kafka, enable_auto_commit=False, auto_offset_reset="earliest"
     )
@@ -268,7 +283,7 @@ async def spoken(stack, of, topic=None):
                     for record in records
                     if record.value.startswith(b"{")  # other tests of the run say other things on the same topic
                 ]
-        return [event for event in found if event.gateway_id in of]
+        return found
     finally:
         await consumer.stop()
 

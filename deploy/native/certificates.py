@@ -7,14 +7,14 @@ name is the gateway's id, and the broker takes it as user name *and* client id, 
 import ipaddress
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 BRIDGE = "bridge"
@@ -68,7 +68,7 @@ class Authority:
                 .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
                 .sign(key, hashes.SHA256())
             )
-            self._write_key("ca", key)
+            _write_private(self.folder / "ca.key", key)
             self.ca.write_bytes(made.public_bytes(serialization.Encoding.PEM))
         if not self.crl.exists():
             self._write_crl([], now=now)
@@ -103,6 +103,50 @@ class Authority:
         )
         self._write_crl([*listed, entry.revocation_date(now).build()], now=now)
 
+    def sign_request(self, pem: str, *, now: datetime) -> x509.Certificate:
+        """A 90-day client certificate for the key and the name of a request that was found good (`ingest.fleet`)."""
+        asked = x509.load_pem_x509_csr(pem.encode())
+        (name,) = asked.subject.get_attributes_for_oid(NameOID.COMMON_NAME)
+        public = asked.public_key()
+        assert isinstance(public, ec.EllipticCurvePublicKey | rsa.RSAPublicKey)  # noqa: S101 - found good
+        return self._certificate(
+            str(name.value), public, ExtendedKeyUsageOID.CLIENT_AUTH, None, now=now, lasts=_GATEWAY_DAYS
+        )
+
+    def stand_in(self, gateway_id: str, folder: Path, *, now: datetime) -> Credential:
+        """A certificate of minutes under a gateway's own name, in `folder`: with it the authority throws it out."""
+        key = ec.generate_private_key(ec.SECP256R1())
+        made = self._certificate(
+            gateway_id,
+            key.public_key(),
+            ExtendedKeyUsageOID.CLIENT_AUTH,
+            None,
+            now=now,
+            lasts=timedelta(minutes=5),
+        )
+        cert, key_file = folder / "stand-in.crt", folder / "stand-in.key"
+        cert.write_bytes(made.public_bytes(serialization.Encoding.PEM))
+        _write_private(key_file, key)
+        return Credential(name=gateway_id, ca=self.ca, cert=cert, key=key_file)
+
+    def serial(self, name: str) -> int | None:
+        """Of the certificate in this folder, if there is one."""
+        path = self.folder / f"{name}.crt"
+        return _load(path).serial_number if path.exists() else None
+
+    def listed(self) -> set[int]:
+        """The serials on the revocation list."""
+        return {one.serial_number for one in x509.load_pem_x509_crl(self.crl.read_bytes())}
+
+    def list_as_revoked(self, serials: Iterable[int], *, now: datetime) -> None:
+        """Put these on the revocation list too; the broker must read it again."""
+        entries = list(x509.load_pem_x509_crl(self.crl.read_bytes()))
+        fresh = [
+            x509.RevokedCertificateBuilder().serial_number(serial).revocation_date(now).build()
+            for serial in sorted(serials)
+        ]
+        self._write_crl([*entries, *fresh], now=now)
+
     def _revoked(self, cert: Path) -> bool:
         listed = x509.load_pem_x509_crl(self.crl.read_bytes())
         return listed.get_revoked_certificate_by_serial_number(_load(cert).serial_number) is not None
@@ -116,9 +160,24 @@ class Authority:
         now: datetime,
         lasts: timedelta,
     ) -> None:
-        ca, ca_key, key = _load(self.ca), self._ca_key(), ec.generate_private_key(ec.SECP256R1())
+        key = ec.generate_private_key(ec.SECP256R1())
+        _write_private(self.folder / f"{name}.key", key)
+        made = self._certificate(name, key.public_key(), use, names, now=now, lasts=lasts)
+        (self.folder / f"{name}.crt").write_bytes(made.public_bytes(serialization.Encoding.PEM))
+
+    def _certificate(
+        self,
+        name: str,
+        public: ec.EllipticCurvePublicKey | rsa.RSAPublicKey,
+        use: x509.ObjectIdentifier,
+        names: x509.SubjectAlternativeName | None,
+        *,
+        now: datetime,
+        lasts: timedelta,
+    ) -> x509.Certificate:
+        ca, ca_key = _load(self.ca), self._ca_key()
         builder = (
-            _builder(_subject(name), ca.subject, key.public_key(), now=now, lasts=lasts)
+            _builder(_subject(name), ca.subject, public, now=now, lasts=lasts)
             .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
             .add_extension(_usage(ca=False), critical=True)
             .add_extension(x509.ExtendedKeyUsage([use]), critical=False)
@@ -128,9 +187,7 @@ class Authority:
         )
         if names is not None:
             builder = builder.add_extension(names, critical=False)
-        self._write_key(name, key)
-        cert = builder.sign(ca_key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM)
-        (self.folder / f"{name}.crt").write_bytes(cert)
+        return builder.sign(ca_key, hashes.SHA256())
 
     def _write_crl(self, entries: list[x509.RevokedCertificate], *, now: datetime) -> None:
         builder = x509.CertificateRevocationListBuilder().issuer_name(_load(self.ca).subject)
@@ -147,15 +204,15 @@ class Authority:
         assert isinstance(key, ec.EllipticCurvePrivateKey)  # noqa: S101 - we made it
         return key
 
-    def _write_key(self, name: str, key: ec.EllipticCurvePrivateKey) -> None:
-        """Owner-readable from its first byte on."""
-        path = self.folder / f"{name}.key"
-        path.unlink(missing_ok=True)
-        pem = key.private_bytes(
-            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-        )
-        with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
-            file.write(pem)
+
+def _write_private(path: Path, key: ec.EllipticCurvePrivateKey) -> None:
+    """Owner-readable from its first byte on."""
+    path.unlink(missing_ok=True)
+    pem = key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
+    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
+        file.write(pem)
 
 
 def _load(path: Path) -> x509.Certificate:
@@ -183,7 +240,7 @@ def _usage(*, ca: bool) -> x509.KeyUsage:
 def _builder(
     subject: x509.Name,
     issuer: x509.Name,
-    public: ec.EllipticCurvePublicKey,
+    public: ec.EllipticCurvePublicKey | rsa.RSAPublicKey,
     *,
     now: datetime,
     lasts: timedelta,

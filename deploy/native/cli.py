@@ -250,6 +250,12 @@ def certificates(
     )
 
 
+@app.command(hidden=True)
+def reload_broker(folder: Path) -> None:
+    """Have the broker of FOLDER read its revocation list again."""
+    _stack(folder).mosquitto.reload()
+
+
 @app.command()
 def gateway_certificate(gateway_id: str, folder: Folder = None) -> None:
     """Make (or show) the certificate of a gateway, for `mosquitto_pub --cafile ... --cert ... --key ...`."""

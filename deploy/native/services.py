@@ -44,6 +44,11 @@ SERVICES = (
         command=("run", "webhooks"),
         settings=(*_KAFKA, "DATABASE", "VENDOR_KEY", "REFUSAL_KEY", "WEBHOOKS_PORT"),
     ),
+    Service(
+        name="authority",
+        command=("run", "authority"),
+        settings=("DATABASE", "MQTT", "AUTHORITY", "BROKER_RELOAD"),
+    ),
     Service(name="web", command=("run", "web"), settings=("DATABASE_WEB", "WEB_PORT", "PUBLIC_URL", "REFUSAL_KEY")),
 )
 """In the order of starting; they are stopped in reverse."""

@@ -20,7 +20,9 @@ A server that somebody else runs (`given` holds its settings) is used and never 
 
 import asyncio
 import secrets
+import shlex
 import signal
+import sys
 import tempfile
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -235,7 +237,14 @@ class Stack:
                 "LAMPLIGHT_DATABASE_OWNER": self.dsn("lamplight_owner", database),
             }
         if mosquitto.NAME in self.ours:
-            told |= {"LAMPLIGHT_MQTT": self.mqtt, **credential_settings(self.bridge)}
+            told |= {
+                "LAMPLIGHT_MQTT": self.mqtt,
+                **credential_settings(self.bridge),
+                "LAMPLIGHT_AUTHORITY": str(self.authority.folder),
+                "LAMPLIGHT_BROKER_RELOAD": shlex.join(
+                    [sys.executable, "-m", "deploy.cli", "reload-broker", str(self.folder)]
+                ),
+            }
         return {**told, **self.given}
 
     def _key(self, name: str) -> str:

@@ -4,6 +4,8 @@
 2. It is sent at QoS 1. A PUBACK other than 0 means not delivered, and 0 means only that the broker has it in its hands.
 3. It leaves the outbox when ingest's answer names it, as safe in Kafka or as refused for good.
 4. Unanswered it is sent again: after twice the usual time of an answer, then twice that, up to five minutes, jittered.
+5. A command is answered for with what became of it, also when it comes again. Settings outlive a restart.
+6. A certificate in its last month asks for the next; when that comes, the line is dialled anew with it.
 """
 
 import asyncio
@@ -19,6 +21,8 @@ import msgspec
 import structlog
 
 from ingest import wire
+from ingest.gateway import credential
+from ingest.gateway.credential import Files
 from ingest.gateway.outbox import FullError, Outbox, Row
 from ingest.mqtt import DELIVERED, Line, LineDropped
 
@@ -30,6 +34,8 @@ HOUSEKEEPING_S = 3_600.0
 FULL_PAUSE_S = 1.0
 LEAST_WAIT_S, MOST_WAIT_S = 0.2, 300.0
 LEAST_REDIAL_S, MOST_REDIAL_S = 0.25, 30.0
+RENEW_AGAIN_S = 4_000.0  # ingest takes one renewal an hour
+SETTINGS, RENEW = "settings", "renew"  # notes in the outbox: how to work; whether somebody wants a new certificate
 
 
 class _Flight:
@@ -59,6 +65,7 @@ class Agent:
         version: str,
         in_flight: int = IN_FLIGHT,
         heartbeat_s: float = HEARTBEAT_S,
+        files: Files | None = None,
     ) -> None:
         self._id, self._outbox, self._dial, self._clock, self._version = (
             gateway_id,
@@ -68,6 +75,12 @@ class Agent:
             version,
         )
         self._most, self._heartbeat_s = in_flight, heartbeat_s
+        self._files = files
+        self._asked_at = -RENEW_AGAIN_S
+        self._redial = asyncio.Event()
+        self._apply(outbox.note(SETTINGS))
+        self.renewed = asyncio.Event()  # set when a new certificate has taken the old one's place
+        self.no_renewal = ""  # why the last one that came did not
         self._flights: dict[UUID, _Flight] = {}
         self._after = 0  # rows up to here have been taken into flight
         self._work = asyncio.Event()
@@ -110,6 +123,7 @@ class Agent:
     async def _hold(self, line: Line, stopping: asyncio.Event) -> None:
         """Send, listen and beat on one line; the first to end ends the others."""
         self._again()  # whatever was under way on the last line may be lost
+        self._redial.clear()
         line.tell(wire.status(self._id), _json(wire.Status(online=True, agent=self._version)))
         parts = [
             asyncio.create_task(part, name=f"gateway.{name}")
@@ -118,6 +132,7 @@ class Agent:
                 ("hear", self._hear(line)),
                 ("beat", self._beat(line)),
                 ("stop", stopping.wait()),
+                ("redial", self._redial.wait()),
             )
         ]
         try:
@@ -203,7 +218,7 @@ class Agent:
                     if heard.topic == wire.answers(self._id):
                         self._answered(heard.payload)
                     elif heard.topic == wire.commands(self._id):
-                        self._commanded(heard.payload)
+                        self._commanded(line, heard.payload)
             except FullError as full:  # what cannot be written down is sent again, and answered again
                 log.error("gateway.outbox_full", why=str(full))  # noqa: TRY400 - the trace would say no more
             batch.acknowledge()
@@ -249,15 +264,78 @@ class Agent:
                 flight.wait = 0.0
                 flight.due = min(flight.due, now + patience * random.uniform(0.0, 1.0))  # noqa: S311 - jitter
 
-    def _commanded(self, payload: bytes) -> None:
+    # -- commands -----------------------------------------------------------------------------------------------------
+
+    def _commanded(self, line: Line, payload: bytes) -> None:
+        """Do it and answer for it. What cannot be understood is answered for too, if it has a name."""
         try:
-            command = msgspec.json.decode(payload, type=wire.Resync)
+            command = msgspec.json.decode(payload, type=wire.Command)
         except (msgspec.MsgspecError, ValueError):
             log.error("gateway.command_not_understood")  # noqa: TRY400 - the trace would say no more
+            with contextlib.suppress(msgspec.MsgspecError, ValueError):
+                named = msgspec.json.decode(payload, type=_Named)
+                self._answer(line, wire.Done(id=named.id, ok=False, detail="not understood"))
             return
-        again = self._outbox.reopen(command.since) if command.since is not None else 0
-        log.info("gateway.resync", rows=again)
-        self._again()
+        match command:
+            case wire.Resync(id=name, since=since):
+                again = self._outbox.reopen(since) if since is not None else 0
+                log.info("gateway.resync", rows=again)
+                if name is not None:
+                    self._answer(line, wire.Done(id=name, ok=True, detail=f"{again} sent again"))
+                self._again()
+            case wire.Settings():
+                kept = msgspec.json.encode(
+                    self._kept_settings() | msgspec.to_builtins(command) | {"id": str(command.id)}
+                ).decode()
+                self._outbox.put([], notes=[(SETTINGS, kept)])
+                self._apply(kept)
+                self._answer(line, wire.Done(id=command.id, ok=True))
+                self._work.set()
+            case wire.Certificate():
+                self._certified(line, command)
+
+    def _certified(self, line: Line, command: wire.Certificate) -> None:
+        if self._files is None:
+            trouble: str | None = "no certificate of mine to replace"
+        else:
+            trouble = credential.accept(self._files, command.certificate, self._id, now=self._clock())
+        answered = self._answer(line, wire.Done(id=command.id, ok=trouble is None, detail=trouble or ""))
+        if trouble is None:
+            self._outbox.put([], notes=[(RENEW, "")])
+            log.info("gateway.renewed")
+            self.renewed.set()
+            answered.add_done_callback(lambda _: self._redial.set())  # the broker has heard it
+        else:
+            self.no_renewal = trouble
+            log.error("gateway.certificate_refused", why=trouble)
+
+    def _answer(self, line: Line, done: wire.Done) -> "asyncio.Future[int]":
+        return line.tell(wire.done(self._id), _json(done))
+
+    def _kept_settings(self) -> dict[str, object]:
+        kept = self._outbox.note(SETTINGS)
+        return {} if kept is None else msgspec.json.decode(kept, type=dict[str, object])
+
+    def _apply(self, kept: str | None) -> None:
+        """Work by these settings; what they do not name stays."""
+        if kept is None:
+            return
+        told = msgspec.json.decode(kept, type=wire.Settings)
+        self._heartbeat_s = told.heartbeat_s or self._heartbeat_s
+        self._most = told.in_flight or self._most
+
+    def renew(self, line: Line) -> None:
+        """Ask for the next certificate over this line."""
+        if self._files is not None:
+            self._asked_at = asyncio.get_running_loop().time()
+            line.tell(wire.renewal(self._id), _json(wire.Renewal(request=credential.request(self._files, self._id))))
+
+    def _renew_in_time(self, line: Line) -> None:
+        if self._files is None or asyncio.get_running_loop().time() - self._asked_at < RENEW_AGAIN_S:
+            return
+        if self._outbox.note(RENEW) or credential.due(self._files, now=self._clock()):
+            log.info("gateway.renewing")
+            self.renew(line)
 
     # -- presence -----------------------------------------------------------------------------------------------------
 
@@ -277,7 +355,14 @@ class Agent:
                 at=self._clock(), outbox=self._outbox.depth, full=min(full, 1.0), agent=self._version
             )
             line.tell(wire.heartbeat(self._id), _json(beat), qos=0)
+            self._renew_in_time(line)
             await asyncio.sleep(self._heartbeat_s)
+
+
+class _Named(msgspec.Struct):
+    """As much of a command as it takes to answer for it."""
+
+    id: UUID
 
 
 def _settled(told: asyncio.Future[int] | None) -> bool:

@@ -9,10 +9,13 @@ from typing import Annotated
 
 import typer
 
+from ingest.gateway.fleet_cli import app as fleet
+
 app = typer.Typer(
     no_args_is_help=True,
     help="A gateway: keeps readings on disk until ingest has them. Its certificate is its name.",
 )
+app.add_typer(fleet)  # enrol, requests, approve, revoke, resync, set, commands
 
 Broker = Annotated[
     str, typer.Option(help="host:port of the MQTT broker's TLS listener", envvar="LAMPLIGHT_MQTT")
@@ -99,6 +102,41 @@ def run(gateway_id: Id, outbox: Keep, broker: Broker, ca: Ca, cert: Cert, key: K
         typer.echo(f"{sent.acked} acknowledged, {sent.refused} refused, {sent.unsent} unanswered", err=True)
 
     asyncio.run(feed())
+
+
+@app.command()
+def renew(
+    gateway_id: Id,
+    outbox: Keep,
+    broker: Broker,
+    ca: Ca,
+    cert: Cert,
+    key: Key,
+    *,
+    agent_runs: Annotated[
+        bool, typer.Option(help="leave word with the agent that runs on this outbox, and do not wait")
+    ] = False,
+    wait: Annotated[int, typer.Option(help="seconds to wait for the new certificate")] = 60,
+) -> None:
+    """Get a new certificate for the key that is there. The agent does so by itself from day 60 of 90."""
+    from ingest.gateway import credential, performance
+
+    if agent_runs:
+        performance.ask_to_renew(outbox)
+        typer.echo("the agent asks with its next heartbeat")
+        return
+
+    async def get() -> str | None:
+        stopping = _stopping()
+        asyncio.get_running_loop().call_later(wait, stopping.set)
+        return await performance.renew(
+            gateway_id, outbox, _broker(broker, gateway_id, ca, cert, key), clock=_now, stopping=stopping
+        )
+
+    if trouble := asyncio.run(get()):
+        typer.echo(f"lamplight: no new certificate: {trouble}", err=True)
+        raise typer.Exit(1)
+    typer.echo(f"valid until {credential.ends(credential.Files(key=key, cert=cert)):%Y-%m-%d}")
 
 
 def _broker(broker: str, gateway_id: str, ca: Path, cert: Path, key: Path):  # type: ignore[no-untyped-def]  # noqa: ANN202

@@ -16,7 +16,8 @@ from uuid import UUID
 import msgspec
 
 from ingest import wire
-from ingest.gateway.agent import Agent
+from ingest.gateway.agent import RENEW, Agent
+from ingest.gateway.credential import Files
 from ingest.gateway.outbox import Outbox
 from ingest.gateway.player import Frame, Part, Start, play, score, start
 from ingest.mqtt import Broker, Will, dial
@@ -48,6 +49,7 @@ async def gateway(
             lambda: dial(broker, topics=topics, will=will, room=200),
             clock=clock,
             version=version("lamplight"),
+            files=Files(key=broker.key, cert=broker.cert),
         )
         running = asyncio.create_task(agent.run(stopping), name="gateway")
         try:
@@ -121,6 +123,29 @@ async def feed(
         while kept.depth and await _unless(stopping, agent.settled.wait()):
             agent.settled.clear()
         return Sent(*kept.counts())
+
+
+async def renew(
+    gateway_id: str,
+    outbox: Path,
+    broker: Broker,
+    *,
+    clock: Callable[[], datetime],
+    stopping: asyncio.Event,
+) -> str | None:
+    """Ask for a new certificate and wait for it; why the one that came is not good, if it is not."""
+    ask_to_renew(outbox)
+    async with gateway(gateway_id, outbox, broker, clock=clock, stopping=stopping) as (agent, _):
+        if await _unless(stopping, agent.renewed.wait()):
+            return None
+        return agent.no_renewal or "none came"
+
+
+def ask_to_renew(outbox: Path) -> None:
+    """Leave word with the agent of this outbox, whether it runs or not: it asks with its next heartbeat."""
+    outbox.parent.mkdir(parents=True, exist_ok=True)
+    with Outbox(outbox) as kept:
+        kept.put([], notes=[(RENEW, "asked")])
 
 
 def named(gateway_id: str, line: bytes) -> tuple[UUID, bytes]:

@@ -147,6 +147,8 @@ async def ours(settings, watch):
 
         def session_lost(self): ...
 
+        def broker_dropped(self, messages): ...
+
     host, _, port = settings.mqtt.rpartition(":")
     broker = Broker(
         host=host,
