@@ -52,12 +52,14 @@ class Figure:
             for a, b in zip(px, py, strict=True)
         ]
 
-    def mark(self, x, text, *, colour=1):
+    def mark(self, x, text, *, colour=1, row=0):
         (px,), (bottom,) = self.at([x], [self.ys[0]])
         self.parts.append(
             f'<line x1="{px:.1f}" x2="{px:.1f}" y1="34" y2="{bottom:.1f}" stroke="{COLOURS[colour]}" stroke-dasharray="2 3"/>'
         )
-        self.parts.append(f'<text x="{px + 4:.1f}" y="46" fill="{COLOURS[colour]}">{text}</text>')
+        self.parts.append(
+            f'<text x="{px + 4:.1f}" y="{46 + 15 * row}" fill="{COLOURS[colour]}">{text}</text>'
+        )
 
     def write(self, file: Path):
         """The whole figure, with about five ticks on each axis."""
@@ -78,9 +80,12 @@ class Figure:
             f'<text transform="translate(14 {self.height / 2}) rotate(-90)" text-anchor="middle">{self.y}</text>'
         )
         out += self.parts
+        wide = 7.2 * max((len(name) for name, _ in self.legend), default=0) + 24
         for place, (name, colour) in enumerate(self.legend):
             y = self.height - 60 - 17 * (len(self.legend) - place)
-            out.append(f'<rect x="{self.width - 250}" y="{y - 9}" width="12" height="9" fill="{colour}"/>')
-            out.append(f'<text x="{self.width - 233}" y="{y}">{name}</text>')
+            out.append(
+                f'<rect x="{self.width - 20 - wide:.0f}" y="{y - 9}" width="12" height="9" fill="{colour}"/>'
+            )
+            out.append(f'<text x="{self.width - 3 - wide:.0f}" y="{y}">{name}</text>')
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text("\n".join([*out, "</svg>"]) + "\n", encoding="utf-8")

@@ -203,6 +203,11 @@ def test_drift_of_systolic_pressure(cohort, report):
         ),
         "",
         "![Detection against false alerts](figures/detection.svg)",
+        "",
+        "One of the changed people as a nurse would see them, and the statistic behind the alert:",
+        "",
+        "![One person: readings, own band, alert](figures/person.svg)",
+        "![The drift score of the same days](figures/person_drift.svg)",
     )
     figure = Figure(
         "Changes found, by the false alerts allowed",
@@ -230,9 +235,17 @@ def _timeline(cases, report):
     figure.dots(case.day, case.value)
     figure.mark(case.onset, "change begins", colour=4)
     score = np.array([one.drift_score or 0.0 for one in scored])
-    for at in alerts(case.day, score, drift.threshold(0.25))[:1]:
-        figure.mark(at, "alert")
+    line = drift.threshold(0.25)
+    strip = Figure(
+        "Its drift score, on a scale of tens", "day", "10 to the power of", (0, 120), (-2, 3), height=210
+    )
+    strip.line(case.day, np.log10(np.clip(score, 1e-2, 1e3)), "months between chance alerts")
+    strip.line((0, 120), (np.log10(line),) * 2, f"speaks from {line:g}", colour=1, dashed=True)
+    for at in alerts(case.day, score, line)[:1]:
+        figure.mark(at, "alert", row=1)
+        strip.mark(at, "alert")
     figure.write(report.figures / "person.svg")
+    strip.write(report.figures / "person_drift.svg")
 
 
 SIDES = {
@@ -243,6 +256,18 @@ SIDES = {
     "diastolic rises alone": (
         Concern.PRESSURE_DRIFT_UP,
         lambda still, change: {"systolic": still, "diastolic": np.round(0.6 * (still + change))},
+    ),
+    "diastolic falls alone": (
+        Concern.PRESSURE_DRIFT_DOWN,
+        lambda still, change: {"systolic": still, "diastolic": np.round(0.6 * (still - change))},
+    ),
+    "pulse falls": (
+        Concern.PULSE_DRIFT,
+        lambda still, change: {
+            "systolic": still,
+            "diastolic": np.round(0.6 * still),
+            "pulse": np.round(0.55 * (still - change)),
+        },
     ),
     "pulse rises": (
         Concern.PULSE_DRIFT,
@@ -286,7 +311,7 @@ def test_falls_diastolic_and_pulse(cohort, report):
         "## Falls, diastolic pressure and pulse",
         "",
         f"No published table covers these. {len(people)} people, as they page: with the shipped line for a budget of 0.25, of which a fall gets",
-        f"{drift.SHARES['systolic'][1]:.0%} and a diastolic rise {drift.SHARES['diastolic'][0]:.0%}; pulse has a budget of its own, half of it for rises. There is no open home series of",
+        f"{drift.SHARES['systolic'][1]:.0%} and diastolic {drift.SHARES['diastolic'][0]:.0%} each way; pulse has a budget of its own, half of it for rises. There is no open home series of",
         "diastolic pressure and pulse long enough, so their noise is the systolic one scaled by 0.6 and 0.55, and the change added is scaled alike.",
         "",
         "| what | found | median delay, days | alerts per patient-month unchanged | by scenario |",

@@ -8,6 +8,7 @@ from sklearn.metrics import average_precision_score, brier_score_loss
 
 from risk import drift
 from risk.features import NAMES
+from risk.memory import GLUCOSE
 from risk.training.drift import spoken
 from risk.training.glucose import (
     HORIZONS,
@@ -167,7 +168,7 @@ def test_chances_of_a_low_glucose(report):
 
 
 def shifts(streams):
-    """Means in ln(mg/dL): of three days, of seven, and of seven minus the first fourteen days."""
+    """In ln(mg/dL): means of three days, of seven, of seven minus the first fourteen days; an exponential mean minus the same."""
     told = []
     for stream in streams:
         day, value = stream.day, np.log(stream.value)
@@ -177,8 +178,21 @@ def shifts(streams):
             (total[here] - total[a]) / (here - a)
             for a in (np.searchsorted(day, day - d, side="right") for d in (3, 7))
         )
-        told.append((three, seven, seven - np.median(value[day < day[0] + 14])))
+        own, fading = np.median(value[day < day[0] + 14]), np.empty_like(value)
+        mean = value[0]
+        for place, one in enumerate(value):
+            mean += 0.06 * (one - mean)
+            fading[place] = mean
+        told.append((three, seven, seven - own, fading - own))
     return told
+
+
+def likelihood(seen, sign):
+    """Mean-shift likelihood ratio: the clearest step of the bank, upwards or downwards."""
+    against = drift.bank(GLUCOSE.slots // GLUCOSE.slots_a_day)
+    steps = [place for place, (age, share) in enumerate(zip(against.ages, against.now, strict=True))
+             if share == 1 and (place == 0 or against.ages[place - 1] != age)]  # fmt: skip
+    return [(sign * one[:, steps]).max(axis=1) for one in seen]
 
 
 def test_drift_of_glucose(report):
@@ -186,7 +200,8 @@ def test_drift_of_glucose(report):
     weights, alike = (reading.hidden, reading.offset, reading.out), reading.alike["glucose"]
     for file, people in (("fingersticks", "fingersticks"), ("cgm_thinned", "continuous glucose, thinned")):
         still = glucose_streams(read_diaries(DATA / f"{file}.csv.gz"))
-        seen, plain = [spoken(weights, one, alike) for one in walk(still)], shifts(still)
+        walked, plain = walk(still), shifts(still)
+        seen = [spoken(weights, one, alike) for one in walked]
         for way, sign, scenarios in (("up", 1, GLUCOSE_RISES), ("down", -1, GLUCOSE_FALLS)):
             moved = [
                 c
@@ -194,11 +209,17 @@ def test_drift_of_glucose(report):
                 for c in every_change(still, scenarios, seed=seed, earliest=21.0, latest=75.0)
             ]
             side = 0 if way == "up" else 1
-            told, plain_moved = [spoken(weights, one, alike)[side] for one in walk(moved)], shifts(moved)
+            walked_moved, plain_moved = walk(moved), shifts(moved)
+            told = [spoken(weights, one, alike)[side] for one in walked_moved]
             statistics = {"**this scorer**": ([one[side] for one in seen], told)} | {
                 name: ([sign * one[k] for one in plain], [sign * one[k] for one in plain_moved])
-                for k, name in enumerate(("3-day mean", "7-day mean", "7-day mean minus own"))
+                for k, name in enumerate(
+                    ("3-day mean", "7-day mean", "7-day mean minus own", "exponential mean minus own")
+                )
             }
+            statistics["mean-shift likelihood ratio, same memory"] = (
+                likelihood(walked, sign), likelihood(walked_moved, sign),
+            )  # fmt: skip
             found = {}
             for name, (null, changed) in statistics.items():
                 verdict = judge(moved, changed, line_at(still, null, 0.5))
