@@ -33,9 +33,8 @@ from deploy.web.frame import Desk, Link
 from deploy.web.site import site
 from ingest import enrol_web, fleet_web, wire
 from ingest import web as ingest_web
-from ingest import wire
 from ingest.archive import ReadingArchive, RefusalArchive
-from ingest.events import READINGS, REFUSED, Refused, Told
+from ingest.events import READINGS, REFUSED, Reading, Refused
 from ingest.fleet_service import Errands
 from ingest.mqtt import Broker, dial
 from ingest.seal import Seal
