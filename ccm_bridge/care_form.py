@@ -9,7 +9,7 @@ from datetime import date, datetime, timedelta
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
-from ccm_bridge.careplan import Content, Medicine, Problem, Step
+from ccm_bridge.careplan import WATCHES, Content, Medicine, Problem, Step
 from ccm_bridge.enrolment import CHRONIC_MONTHS, Condition, Consent, Enrolment, Method, Program, Told
 from ccm_bridge.month import Circumstance
 
@@ -140,6 +140,33 @@ def consent(  # noqa: PLR0911 - each refusal is its own sentence
     )
 
 
+Pair = tuple[int, int]
+
+
+def goal_numbers(form: Form, row: int, name: str) -> tuple[str, Pair | None, Pair | None, int | None] | Wrong:
+    """The goal as numbers, linked to the readings that follow it, and on how many days a week they are asked for."""
+    watch, days = form.get(f"watch_{row}", ""), form.get(f"days_{row}", "")
+    if watch and watch not in WATCHES:
+        return Wrong(sentence=f"Choose what {name} is followed by.")
+    if days and (days not in "1234567" or len(days) != 1):
+        return Wrong(sentence=f"{name}: measure on one to seven days a week.")
+    found = re.findall(r"[0-9]+", form.get(f"numbers_{row}", ""))
+    if form.get(f"numbers_{row}") and (len(found) != 2 or any(len(each) > 3 for each in found)):  # noqa: PLR2004
+        return Wrong(sentence=f"{name}: write the goal's numbers like 130/80, or 80-130 for glucose.")
+    if found and not watch:
+        return Wrong(sentence=f"{name}: say which readings the numbers {'/'.join(found)} are of.")
+    pair = (int(found[0]), int(found[1])) if found else None
+    ordered = pair is None or (pair[0] > pair[1]) == (watch == "bp")
+    if not ordered:
+        return Wrong(sentence=f"{name}: pressures are written 130/80, a glucose range 80-130.")
+    return (
+        watch,
+        pair if watch == "bp" else None,
+        pair if watch == "glucose" else None,
+        int(days) if days else None,
+    )
+
+
 def plan(form: Form) -> Content | Wrong:
     """The plan form. A problem has a name, a code, an outcome and a goal that can be measured."""
     problems = []
@@ -152,6 +179,10 @@ def plan(form: Form) -> Content | Wrong:
         goal, outcome = form.get(f"goal_{row}", ""), form.get(f"outcome_{row}", "")
         if not goal or not outcome:
             return Wrong(sentence=f"{name} needs an expected outcome and a goal that can be measured.")
+        numbers = goal_numbers(form, row, name)
+        if isinstance(numbers, Wrong):
+            return numbers
+        watch, below, between, days = numbers
         problems.append(
             Problem(
                 name=name,
@@ -160,6 +191,10 @@ def plan(form: Form) -> Content | Wrong:
                 goal=goal,
                 measured_by=form.get(f"measured_by_{row}", ""),
                 symptoms=form.get(f"symptoms_{row}", ""),
+                watch=watch,
+                below=below,
+                between=between,
+                days_a_week=days,
             )
         )
     if not problems:

@@ -188,6 +188,38 @@ async def withdraw(
     return None
 
 
+ATTESTING = frozenset({"physician", "admin"})
+
+
+async def attest(
+    conn: Connection,
+    who: Who,
+    attestation_id: UUID,
+    *,
+    kind: str,
+    holds: bool,
+    from_day: date,
+    statement: str,
+    today: date,
+    now: datetime,
+) -> Refused | None:
+    """What the practice attests from a day on; a day to come is a promise and no attestation."""
+    if refused := _allowed(who, ATTESTING, "An attestation"):
+        return refused
+    if from_day > today:
+        return Refused(status=422, sentence="Attest what holds today: this day has not come.")
+    await month_store.attest(
+        conn,
+        attestation_id,
+        kind=kind,
+        holds=holds,
+        from_day=from_day,
+        statement=statement.strip(),
+        by=by(who, now),
+    )
+    return None
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Imported:
     """What an import made of a problem list."""

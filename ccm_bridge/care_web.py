@@ -1,5 +1,6 @@
 """Enrolment's screens: who could be served, and for one patient what stands: eligibility, consent, plan, other facts."""
 
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 from uuid import UUID, uuid4
@@ -8,10 +9,12 @@ from zoneinfo import ZoneInfo
 from fastapi import APIRouter, Request
 from fastapi.responses import RedirectResponse, Response
 
-from ccm_bridge import care_form, care_service, careplan, month_store
+from ccm_bridge import care_form, care_service, careplan, fhir_in, month_store
 from ccm_bridge.care_form import KINDS, ROWS, Wrong
-from ccm_bridge.desk_web import Desk, Form, form_of, refusal, tags, today, uuid_of
+from ccm_bridge.desk_web import Desk, Form, file_of, form_of, refusal, tags, today, uuid_of
 from ccm_bridge.enrolment import (
+    BARRIER_WORDS,
+    CONTACT_WORDS,
     PRACTITIONERS,
     TOLD_WORDS,
     Enrolment,
@@ -22,6 +25,7 @@ from ccm_bridge.enrolment import (
     ends_at,
 )
 from ccm_bridge.month_service import a_year_after
+from ccm_bridge.people_form import PEOPLE
 from ccm_bridge.service import Refused
 from ccm_bridge.store import Connection
 
@@ -80,13 +84,12 @@ def router(desk: Desk) -> APIRouter:  # noqa: C901, PLR0915 - a table of routes
 
     @routes.post("/care/import")
     async def take_in(request: Request) -> Response:
-        """A problem list as CSV text: candidates for a clinician, never enrolment."""
+        """A problem list as CSV or FHIR, pasted or as a file: candidates for a clinician, never enrolment."""
         who, form = desk.who(request), await form_of(request)
         async with desk.transaction(request) as conn:
             known = await month_store.everybody(conn)
-            done = await care_service.take_in(
-                conn, who, care_form.problem_list(form.get("csv", "")), known, now=desk.now()
-            )
+            listed = fhir_in.candidates(await file_of(request, "file") or form.get("csv", ""))
+            done = await care_service.take_in(conn, who, listed, known, now=desk.now())
             if isinstance(done, Refused):
                 return refusal(desk, request, done, back="/care")
             rows = await _rows(desk, request, conn, list(known.values()))
@@ -128,6 +131,9 @@ def router(desk: Desk) -> APIRouter:  # noqa: C901, PLR0915 - a table of routes
             said = care_form.enrolment(form, patient_id=patient_id, version=version + 1)
             if isinstance(said, Wrong):
                 return said
+            before = (await month_store.enrolments(conn, [patient_id])).get(patient_id)
+            if before is not None:
+                said = replace(said, profile=before.profile)
             enrolment_id = uuid_of(form.get("enrolment_id")) or uuid4()
             return await care_service.save(
                 conn, desk.who(request), enrolment_id, said, why=form.get("why", ""), now=desk.now()
@@ -235,28 +241,6 @@ def router(desk: Desk) -> APIRouter:  # noqa: C901, PLR0915 - a table of routes
 
         return await _do(request, patient_id, act)
 
-    @routes.get("/care/{patient_id}/plan/{version}/copy")
-    async def copy(request: Request, patient_id: UUID, version: int) -> Response:
-        """The patient's copy: large type, plain words, ready to print."""
-        async with desk.transaction(request) as conn:
-            if not await desk.patients(conn, [patient_id]):
-                return gone(request)
-            found = next(
-                (one for one in await month_store.versions(conn, patient_id) if one.version == version), None
-            )
-            names = await tags(desk, conn, [patient_id], today(desk, desk.who(request)))
-            known = (await month_store.enrolments(conn, [patient_id])).get(patient_id)
-        if found is None:
-            return refusal(
-                desk,
-                request,
-                Refused(status=404, sentence="There is no such version."),
-                back=f"/care/{patient_id}",
-            )
-        return desk.page(
-            request, "ccm_bridge/plan_copy.html", plan=found, patient=names[patient_id], enrolment=known
-        )
-
     return routes
 
 
@@ -330,6 +314,10 @@ async def _page(
         payers=PAYERS,
         states=STATE_WORDS,
         rows=range(ROWS),
+        people_rows=range(PEOPLE),
+        contacts=CONTACT_WORDS,
+        barriers=BARRIER_WORDS,
+        watches=careplan.WATCHES,
         may=who.role in care_service.ENROLLING,
         may_draft=who.role in care_service.DRAFTING,
         may_sign=who.role == "physician" and (who.credential or "").upper() in PRACTITIONERS,

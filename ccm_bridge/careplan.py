@@ -6,6 +6,10 @@ from uuid import UUID
 
 import msgspec
 
+WEEK = 7
+WATCHES = {"bp": "Blood pressure", "glucose": "Glucose"}
+"""What a goal can be followed by: the readings that arrive from home."""
+
 
 class Problem(msgspec.Struct, frozen=True, kw_only=True):
     """One condition of the plan, with a goal that can be measured."""
@@ -16,6 +20,20 @@ class Problem(msgspec.Struct, frozen=True, kw_only=True):
     goal: str
     measured_by: str = ""  # "home blood pressure, mornings", "fasting glucose"
     symptoms: str = ""  # how symptoms are managed
+    watch: str = ""  # a key of `WATCHES`: the readings that this goal is followed by
+    below: tuple[int, int] | None = None  # mm[Hg], the goal as numbers
+    between: tuple[int, int] | None = None  # mg/dL
+    days_a_week: int | None = None  # on which the patient measures
+
+    def schedule_words(self) -> str:
+        """How often the patient measures, as a sentence for them; empty where nobody has said."""
+        if self.days_a_week is None:
+            return ""
+        return (
+            "Measure every day."
+            if self.days_a_week == WEEK
+            else f"Measure on {self.days_a_week} days a week."
+        )
 
 
 class Medicine(msgspec.Struct, frozen=True, kw_only=True):
@@ -188,7 +206,8 @@ def _line(item: object) -> str:
     match item:
         case Problem():
             how = f", by {item.measured_by}" if item.measured_by else ""
-            return f"{item.name} ({item.icd10}): {item.outcome}; goal {item.goal}{how}"
+            often = f", {item.days_a_week} days a week" if item.days_a_week else ""
+            return f"{item.name} ({item.icd10}): {item.outcome}; goal {item.goal}{how}{often}"
         case Medicine():
             purpose = f" for {item.purpose}" if item.purpose else ""
             return f"{item.name} {item.dose}{purpose}"

@@ -1,5 +1,6 @@
 """What this room's screens use of the web frame, and how they read forms and show refusals."""
 
+import re
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
@@ -121,6 +122,41 @@ def local_instant(text: str, zone: str) -> datetime | None:
     except ValueError:
         return None
     return None if at.tzinfo else at.replace(tzinfo=ZoneInfo(zone))
+
+
+FIRST_YEAR, LAST_YEAR = 2000, 2199
+"""Months that a page may be asked for: the calendar ends a little later, and with it the month after."""
+
+
+def read_month(text: str) -> date | None:
+    """`2026-11` as the month's first day.
+
+    >>> read_month("2026-11"), read_month("2026-13"), read_month("nonsense"), read_month("9999-12")
+    (datetime.date(2026, 11, 1), None, None, None)
+    """
+    try:
+        month = datetime.strptime(text, "%Y-%m").date()  # noqa: DTZ007 - a month has no instant
+    except ValueError:
+        return None
+    return month if FIRST_YEAR <= month.year <= LAST_YEAR else None
+
+
+def attached(content: bytes, kind: str, name: str) -> Response:
+    """A file to keep. Its name holds a record number that others chose: only plain letters stay."""
+    safe = re.sub(r"[^A-Za-z0-9._-]", "_", name)
+    return Response(
+        content, media_type=kind, headers={"content-disposition": f'attachment; filename="{safe}"'}
+    )
+
+
+async def file_of(request: Request, name: str) -> str:
+    """The text of a file that a form carries; empty if it carries none. The form's files are closed with it."""
+    form = await request.form()
+    sent = form.get(name)
+    try:
+        return "" if sent is None or isinstance(sent, str) else (await sent.read()).decode(errors="replace")
+    finally:
+        await form.close()
 
 
 def safe_back(text: str, *, otherwise: str) -> str:

@@ -7,6 +7,8 @@ from enum import StrEnum
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
+import msgspec
+
 from ccm_bridge.ledger import first_instant, month_of, next_month
 
 
@@ -71,6 +73,52 @@ class Consent:
     revoked_at: datetime | None = None
 
 
+class Caregiver(msgspec.Struct, frozen=True, kw_only=True):
+    """Somebody who helps the patient. What they may be told is the patient's word, and is recorded as such."""
+
+    name: str
+    relation: str = ""
+    phone: str = ""
+    permission: str = ""  # how and when the patient allowed it; empty: they are told nothing
+
+    @property
+    def may_be_told(self) -> bool:
+        return bool(self.permission)
+
+
+class Provider(msgspec.Struct, frozen=True, kw_only=True):
+    """Another practitioner, pharmacy or service in the patient's care."""
+
+    name: str
+    role: str = ""
+    phone: str = ""
+
+
+class Profile(msgspec.Struct, frozen=True, kw_only=True):
+    """Who is around the patient, how to reach them, and what gets in the way."""
+
+    caregivers: tuple[Caregiver, ...] = ()
+    providers: tuple[Provider, ...] = ()
+    language: str = ""
+    contact: str = ""  # a key of `CONTACT_WORDS`
+    best_time: str = ""
+    barriers: tuple[str, ...] = ()  # keys of `BARRIER_WORDS`
+    barrier_note: str = ""  # what helps
+
+
+CONTACT_WORDS = {"phone": "By telephone", "video": "By video", "message": "By message", "letter": "By letter"}
+BARRIER_WORDS = {
+    "transport": "Transport",
+    "language": "Language",
+    "hearing": "Hearing",
+    "sight": "Sight",
+    "reading": "Reading",
+    "memory": "Memory",
+    "cost": "Cost",
+    "internet": "No internet or telephone of their own",
+}
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Enrolment:
     """The latest version of what is known about a patient's programmes. None: nobody has said."""
@@ -91,6 +139,7 @@ class Enrolment:
     rpm_device_fda_defined: bool | None = None
     rpm_auto_upload: bool | None = None
     rpm_setup_on: date | None = None
+    profile: Profile = Profile()  # noqa: RUF009 - frozen
 
 
 def chronic(conditions: Iterable[Condition]) -> tuple[Condition, ...]:

@@ -14,7 +14,7 @@ from psycopg.types.json import Jsonb
 
 from ccm_bridge import chain, time_store
 from ccm_bridge.careplan import Content, Plan
-from ccm_bridge.enrolment import Condition, Consent, Enrolment, Method, Program, Told
+from ccm_bridge.enrolment import Condition, Consent, Enrolment, Method, Profile, Program, Told
 from ccm_bridge.ledger import first_instant, next_month
 from ccm_bridge.month import Circumstance, Known, Minute
 from ccm_bridge.store import By, Connection
@@ -24,7 +24,8 @@ from ccm_bridge.store import By, Connection
 _ENROLMENT: LiteralString = """
     SELECT DISTINCT ON (patient_id) patient_id, version, state, programs, since, conditions,
            significant_risk_documented, payer, payer_checked_on, initiating_visit, practitioner_name,
-           care_manager_name, rpm_ordered, rpm_device_fda_defined, rpm_auto_upload, rpm_setup_on
+           care_manager_name, rpm_ordered, rpm_device_fda_defined, rpm_auto_upload, rpm_setup_on,
+           profile
       FROM ccm.enrolment """
 
 
@@ -49,6 +50,7 @@ def _enrolment(row: dict[str, Any]) -> Enrolment:
                 Condition(icd10=c["icd10"], name=c["name"], chronic_months=c["chronic_months"])
                 for c in row["conditions"]
             ),
+            "profile": msgspec.convert(row["profile"], Profile),
         }
     )
 
@@ -119,6 +121,16 @@ async def attested(conn: Connection, *, on: date) -> dict[str, bool]:
         (on,),
     )
     return dict(await cur.fetchall())
+
+
+async def attestations(conn: Connection) -> list[dict[str, Any]]:
+    """Everything the practice ever attested, the newest first."""
+    async with conn.cursor(row_factory=dict_row) as cur:
+        await cur.execute(
+            """SELECT kind, holds, from_day, statement, attested_by, attested_at FROM ccm.attestation
+                ORDER BY attested_at DESC"""
+        )
+        return await cur.fetchall()
 
 
 async def circumstances(conn: Connection, patients: Sequence[UUID]) -> dict[UUID, tuple[Circumstance, ...]]:
@@ -275,12 +287,12 @@ async def add_enrolment(conn: Connection, enrolment_id: UUID, said: Enrolment, *
     done = await conn.execute(
         """INSERT INTO ccm.enrolment (enrolment_id, practice_id, patient_id, version, state, programs, since, conditions,
                significant_risk_documented, payer, payer_checked_on, initiating_visit, practitioner_name,
-               care_manager_name, rpm_ordered, rpm_device_fda_defined, rpm_auto_upload, rpm_setup_on, why, recorded_at,
-               recorded_by)
+               care_manager_name, rpm_ordered, rpm_device_fda_defined, rpm_auto_upload, rpm_setup_on, profile, why,
+               recorded_at, recorded_by)
            VALUES (%(id)s, %(practice)s, %(patient_id)s, %(version)s, %(state)s, %(programs)s, %(since)s, %(conditions)s,
                %(significant_risk_documented)s, %(payer)s, %(payer_checked_on)s, %(initiating_visit)s,
                %(practitioner_name)s, %(care_manager_name)s, %(rpm_ordered)s, %(rpm_device_fda_defined)s,
-               %(rpm_auto_upload)s, %(rpm_setup_on)s, %(why)s, %(at)s, %(by)s)
+               %(rpm_auto_upload)s, %(rpm_setup_on)s, %(profile)s, %(why)s, %(at)s, %(by)s)
            ON CONFLICT DO NOTHING""",
         {name: getattr(said, name) for name in Enrolment.__slots__}
         | {
@@ -293,6 +305,7 @@ async def add_enrolment(conn: Connection, enrolment_id: UUID, said: Enrolment, *
                     for c in said.conditions
                 ]
             ),
+            "profile": Jsonb(msgspec.to_builtins(said.profile)),
             "why": why,
             "at": by.at,
             "by": by.staff_id,

@@ -24,7 +24,7 @@ from ccm_bridge import (
     time_store,
     time_web,
 )
-from ccm_bridge.desk_web import Desk, Tag, form_of, refusal, tags, today, uuid_of
+from ccm_bridge.desk_web import Desk, Tag, attached, form_of, read_month, refusal, tags, today, uuid_of
 from ccm_bridge.enrolment import Program, consent_of, ends_at
 from ccm_bridge.ledger import first_instant, month_of, next_month
 from ccm_bridge.month import FEW, MANY, STANDING_WORDS, Standing, Window, fingerprint, windows_of
@@ -93,21 +93,6 @@ PAGE = 100
 """Rows on one page of the month."""
 
 CCM_TICKS, RPM_TICKS = (20, 40, 60), (10, 20, 40, 60)
-FIRST_YEAR, LAST_YEAR = 2000, 2199
-"""Months that a page may be asked for: the calendar ends a little later, and with it the month after."""
-
-
-def read_month(text: str) -> date | None:
-    """`2026-11` as the month's first day.
-
-    >>> read_month("2026-11"), read_month("2026-13"), read_month("nonsense"), read_month("9999-12")
-    (datetime.date(2026, 11, 1), None, None, None)
-    """
-    try:
-        month = datetime.strptime(text, "%Y-%m").date()  # noqa: DTZ007 - a month has no instant
-    except ValueError:
-        return None
-    return month if FIRST_YEAR <= month.year <= LAST_YEAR else None
 
 
 def router(  # noqa: C901, PLR0915 - a table of routes
@@ -199,7 +184,7 @@ def router(  # noqa: C901, PLR0915 - a table of routes
         async with desk.transaction(request) as conn:
             seen = await glance.look(conn, zone=who.zone, month=month, now=now, everybody=True)
             said = await report_service.report(conn, seen, zone=who.zone, month=month, now=now)
-        return _file(
+        return attached(
             report_service.sheet(said, practice=who.practice_name, month=month).encode(),
             "text/csv; charset=utf-8",
             f"report-{month:%Y-%m}.csv",
@@ -317,22 +302,16 @@ def router(  # noqa: C901, PLR0915 - a table of routes
         name = f"{said.mrn}-{text}"
         match form:
             case "json":
-                return _file(packet.as_json(packet.packet(said)), "application/json", f"packet-{name}.json")
+                return attached(
+                    packet.as_json(packet.packet(said)), "application/json", f"packet-{name}.json"
+                )
             case "pdf":
                 made = await asyncio.to_thread(_pdf, packet.packet(said))
-                return _file(made, "application/pdf", f"packet-{name}.pdf")
+                return attached(made, "application/pdf", f"packet-{name}.pdf")
             case "fhir":
                 bundle = msgspec.json.encode(packet_service.as_fhir(said, patient_id))
-                return _file(bundle, "application/fhir+json", f"month-{name}.fhir.json")
+                return attached(bundle, "application/fhir+json", f"month-{name}.fhir.json")
         return gone(request, "A packet is given as pdf, json or fhir.")
-
-    @routes.get("/month/{text}/patient/{patient_id}/letter")
-    async def letter(request: Request, text: str, patient_id: UUID) -> Response:
-        """The month in plain words, in large type, for the patient and whoever helps them."""
-        said = await _evidence(request, text, patient_id)
-        if isinstance(said, Response):
-            return said
-        return desk.page(request, "ccm_bridge/letter.html", patient_id=patient_id, **_letter(said))
 
     async def _next(desk: Desk, request: Request, conn: Connection, month: date, step: str) -> UUID | None:
         who = desk.who(request)
@@ -344,54 +323,11 @@ def router(  # noqa: C901, PLR0915 - a table of routes
     return routes
 
 
-def _letter(said: Evidence) -> dict[str, Any]:
-    """What the letter tells: how often and what was measured, what was talked about and came of it, what is next."""
-    zone = ZoneInfo(said.zone)
-    pressures = [one for one in said.readings if one.systolic is not None and one.diastolic is not None]
-    glucose = [one.glucose for one in said.readings if one.glucose is not None]
-    start, end = first_instant(said.month, zone), first_instant(next_month(said.month), zone)
-    here = [one for one in pressures if start <= one.effective_at < end]
-    voided = {row["entry_id"] for row in said.voids}
-    return {
-        "said": said,
-        "first_name": said.patient_name.split()[0] if said.patient_name else "",
-        "measured_days": len(
-            {
-                one.effective_at.astimezone(zone).date()
-                for one in said.readings
-                if start <= one.effective_at < end
-            }
-        ),
-        "average": (
-            round(sum(one.systolic or 0 for one in here) / len(here)),
-            round(sum(one.diastolic or 0 for one in here) / len(here)),
-            len(here),
-        )
-        if here
-        else None,
-        "glucose": (round(min(glucose)), round(max(glucose))) if glucose else None,
-        "talks": [
-            row
-            for row in said.entries
-            if row["contact"] in ("phone", "video", "in_person") and row["entry_id"] not in voided
-        ],
-        "steps": [row for row in said.entries if row["outcome"] and row["entry_id"] not in voided],
-        "month": said.month,
-    }
-
-
 def _pdf(plain: dict[str, Any]) -> bytes:
     """Drawn outside the event loop: fonts and tables take their time."""
     from ccm_bridge import packet_pdf  # noqa: PLC0415 - the drawing library is loaded when somebody draws
 
     return packet_pdf.pdf(plain, codes=CODE_WORDS)
-
-
-def _file(content: bytes, kind: str, name: str) -> Response:
-    safe = re.sub(r"[^A-Za-z0-9._-]", "_", name)
-    return Response(
-        content, media_type=kind, headers={"content-disposition": f'attachment; filename="{safe}"'}
-    )
 
 
 def _over(month: date, zone: str, now: datetime) -> bool:

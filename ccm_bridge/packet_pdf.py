@@ -20,18 +20,25 @@ FOUND = {
 }
 
 
+def fonts_of(paper: FPDF) -> None:
+    """The faces that every paper of ours is set in: they hold all letters that names are written with."""
+    fonts = resources.files("ccm_bridge") / "fonts"
+    for family, style, name in (
+        ("sans", "", "DejaVuSans"),
+        ("sans", "B", "DejaVuSans-Bold"),
+        ("mono", "", "DejaVuSansMono"),
+    ):
+        with resources.as_file(fonts / f"{name}.ttf") as file:
+            paper.add_font(family, style, file)
+
+
 class Paper(FPDF):
     """Letter paper with the packet's foot: whose month, which page, and the hash that binds the pages together."""
 
     def __init__(self, foot: str) -> None:
         super().__init__(format="letter")
         self._foot = foot
-        fonts = resources.files("ccm_bridge") / "fonts"
-        for style, name in (("", "DejaVuSans"), ("B", "DejaVuSans-Bold")):
-            with resources.as_file(fonts / f"{name}.ttf") as file:
-                self.add_font("sans", style, file)
-        with resources.as_file(fonts / "DejaVuSansMono.ttf") as file:
-            self.add_font("mono", "", file)
+        fonts_of(self)
         self.set_margins(SIDE, 14, SIDE)
         self.set_auto_page_break(auto=True, margin=18)
         self.set_text_shaping(False)

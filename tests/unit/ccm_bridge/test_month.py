@@ -24,6 +24,8 @@ from ccm_bridge.enrolment import (
     missing_words,
 )
 from ccm_bridge.month import (
+    FEW,
+    MANY,
     REPORT_WITHIN,
     Circumstance,
     DeviceDay,
@@ -39,6 +41,7 @@ from ccm_bridge.month import (
     short_of,
     standing,
     windows,
+    windows_of,
 )
 
 from zoneinfo import ZoneInfo  # isort: skip
@@ -474,3 +477,32 @@ def test_a_plan_says_what_it_lacks_and_what_changed():
     changed = {(c.before, c.after) for c in differences(before, after)}
     assert changed == {("none", "penicillin"), ("", "her daughter")}
     assert differences(after, after) == ()
+
+
+def test_a_supply_begins_with_two_days_and_changes_with_sixteen():
+    assert (FEW, MANY) == (2, 16)
+
+
+def test_a_window_that_begins_with_the_next_month_is_not_this_months():
+    first = date(2026, 11, 1) - timedelta(days=30)
+    whole = monitored(first, first + timedelta(days=1))
+    starts = [window.start for window in facts(whole, as_of=CLOSED).device_windows]
+    assert starts == [date(2026, 11, 1)]
+    assert [window.start for window in windows_of(whole)] == [first, date(2026, 11, 1)]
+    day_before = date(2026, 11, 30) - timedelta(days=30)
+    reaching = windows_of(monitored(day_before, day_before + timedelta(days=1)))
+    assert [window.start for window in reaching] == [day_before, date(2026, 11, 30)]
+    after = windows_of(monitored(date(2026, 11, 1), date(2026, 11, 2)))
+    assert [window.start for window in after] == [date(2026, 11, 1)]
+
+
+def test_decision_making_of_another_kind_is_not_an_election():
+    month = NOVEMBER
+    said = said_of(looked_up(), around("complex_mdm", month=month)).complex
+    assert (said.mdm_documented, said.elected) == (True, False)
+
+
+def test_what_is_met_is_not_asked_of_anybody():
+    decision, _ = decided(minute(22))
+    assert because(decision) == ()
+    assert all(step.reasons for step in because(decided(minute(22), enrolment=None)[0]))

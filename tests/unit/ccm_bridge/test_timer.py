@@ -109,3 +109,14 @@ def test_a_queued_beat_is_believed_for_five_minutes_and_no_entry_is_longer_than_
 
 def test_silence_is_longer_than_the_slowest_browser_beats():
     assert timedelta(minutes=1) < SILENCE < timedelta(minutes=2)
+
+
+def test_a_browser_says_every_fifteen_seconds_that_work_goes_on():
+    assert timedelta(seconds=15) == EVERY
+
+
+def test_beats_within_one_second_prove_nothing_and_over_its_edge_one_second():
+    at = datetime(2026, 11, 3, 15, 0, 0, 900_000, tzinfo=UTC)
+    same = [Beat(n=0, stretch=0, at=at), Beat(n=1, stretch=0, at=at + timedelta(microseconds=99_999))]
+    over = [Beat(n=0, stretch=0, at=at), Beat(n=1, stretch=0, at=at + timedelta(microseconds=100_000))]
+    assert (worked(same).seconds, worked(over).seconds) == (0, 1)
