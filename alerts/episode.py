@@ -39,6 +39,8 @@ _S = State
 MOVES: Final[dict[tuple[State | None, Move], tuple[State, Actor]]] = {
     (None, Move.OPENED): (_S.WAITING, _L),
     (_S.WAITING, Move.WORSENED): (_S.WAITING, _L),
+    # A person took a reading back; calmer readings never ease it unseen.
+    (_S.WAITING, Move.EASED): (_S.WAITING, _L),
     (_S.WAITING, Move.CLAIMED): (_S.CLAIMED, _P),
     (_S.WAITING, Move.ESCALATED): (_S.ESCALATED, _E),
     (_S.WAITING, Move.DISPOSITIONED): (_S.HANDLED, _P),

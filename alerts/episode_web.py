@@ -16,6 +16,7 @@ from alerts.desk_web import Desk, clock, midnight, must_see
 from alerts.dispositions import DISPOSITIONS
 from alerts.episode import Episode, State
 from alerts.events import Move, Severity
+from alerts.retraction import WHY as WITHDRAWN
 from alerts.row import (
     Reading,
     against_usual,
@@ -144,6 +145,8 @@ def why_text(code: str) -> str:
     >>> why_text("latched"), why_text("claim")
     ('milder, but nobody has looked yet', '')
     """
+    if code == WITHDRAWN:
+        return "a reading was taken back"
     known = Why.__members__.get(code.upper())
     return known.value if known else ""
 

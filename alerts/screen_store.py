@@ -218,13 +218,16 @@ class Counted(msgspec.Struct, frozen=True, kw_only=True):
     evidence: tuple[Evidence, ...]
     model_version: str
     rules_version: str
+    taken_back: str | None = None  # by whom, if the reading was withdrawn or corrected since
 
 
 async def evidence(conn: AsyncConnection, episode_id: UUID, *, limit: int = 50) -> list[Counted]:
     """The readings that counted, newest first."""
     rows = await conn.execute(
-        """SELECT row_to_json(v)::text FROM alerts.evidence v WHERE episode_id = %s
-            ORDER BY effective_at DESC LIMIT %s""",
+        """SELECT row_to_json(v)::text
+             FROM (SELECT e.*, r.by_name AS taken_back
+                     FROM alerts.evidence e LEFT JOIN alerts.retraction r USING (reading_id)
+                    WHERE e.episode_id = %s ORDER BY e.effective_at DESC LIMIT %s) v""",
         (episode_id, limit),
     )
     return [msgspec.json.decode(text, type=Counted) for (text,) in await rows.fetchall()]

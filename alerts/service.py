@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, suppress
 from datetime import datetime
+from itertools import groupby
 from typing import Final, Protocol
 from uuid import UUID
 
@@ -19,9 +20,10 @@ from alerts.concerns import Queue
 from alerts.episode import Episode, NotPossible, Transition
 from alerts.events import EpisodeMoved
 from alerts.policy import DEFAULT, Policy
+from alerts.retraction_store import take_back
 from alerts.timers import ended
 from alerts.triage import Outcome, fold
-from risk.events import Concern, Finding, Scored, Tier
+from risk.events import Concern, Finding, Retracted, Said, Scored, Tier
 
 log = structlog.get_logger()
 
@@ -35,6 +37,21 @@ class AlertsRoom:
         self._policy = policy
 
     async def handle(
+        self, conn: AsyncConnection, events: Sequence[Said], *, now: datetime
+    ) -> Sequence[EpisodeMoved]:
+        """Scores are triaged, what was taken back is left out, in the order in which it was said."""
+        moved: list[EpisodeMoved] = []
+        for taken_back, run in groupby(events, key=lambda event: isinstance(event, Retracted)):
+            said = list(run)
+            if taken_back:
+                for event in said:
+                    if isinstance(event, Retracted):
+                        moved += [t.event() for t in await take_back(conn, event, now=now)]
+            else:
+                moved += await self._hear(conn, [one for one in said if isinstance(one, Scored)], now=now)
+        return moved
+
+    async def _hear(
         self, conn: AsyncConnection, events: Sequence[Scored], *, now: datetime
     ) -> Sequence[EpisodeMoved]:
         """Triage a batch.
@@ -75,9 +92,11 @@ class AlertsRoom:
         return transitions
 
     async def park(
-        self, conn: AsyncConnection, event: Scored, *, reason: str, now: datetime
+        self, conn: AsyncConnection, event: Said, *, reason: str, now: datetime
     ) -> Sequence[EpisodeMoved]:
         """Say in the technical queue that a score could not be triaged, whatever it was about."""
+        if isinstance(event, Retracted):
+            return []  # the record is kept aside, and said loudly; the episodes stand as they were
         unread = Finding(
             concern=Concern.SCORE_INCOMPLETE,
             tier=Tier.WATCH,

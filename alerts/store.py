@@ -182,6 +182,17 @@ async def save_act(
     await _send(conn, transitions)
 
 
+async def save_moved(
+    conn: AsyncConnection,
+    before: Mapping[UUID, int],
+    episodes: Sequence[Episode],
+    transitions: Sequence[Transition],
+) -> None:
+    """Write known episodes that changed, whether or not they moved; the pump tells the next room."""
+    await _update(conn, episodes, before, Episode.__struct_fields__)
+    await _insert_transitions(conn, transitions)
+
+
 async def _send(conn: AsyncConnection, transitions: Sequence[Transition]) -> None:
     """Into the outbox, in the caller's transaction."""
     for transition in transitions:

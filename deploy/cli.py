@@ -13,6 +13,7 @@ from deploy.settings import Settings, SettingsError, read
 from ingest.cli import app as ingest
 from ingest.dead_letters_cli import app as dead_letters
 from ingest.gateway.cli import app as gateway
+from ingest.readings_cli import app as readings
 from risk.cli import app as risk
 
 app = typer.Typer(
@@ -29,9 +30,10 @@ demo = typer.Typer(no_args_is_help=True)
 app.add_typer(demo, name="demo", help="The demo practice and its people.")
 
 
+@readings.callback()
 @dead_letters.callback()
 def here() -> None:
-    """What was refused: look, replay, close. Unless told otherwise, in the house that `lamplight up` made here."""
+    """Unless told otherwise, in the house that `lamplight up` made here."""
     from deploy.native.stack import FOLDER, Stack
 
     if "LAMPLIGHT_DATABASE" in os.environ or not (FOLDER / "postgres").is_dir():

@@ -18,7 +18,7 @@ async def device_days(
     """Each patient's own dates with at least one reading that a device sent by itself.
 
     The date is the patient's, by the instant of measuring. Left out: what was recorded before watching began, what
-    arrived twice, and what the clock rules call suspect.
+    arrived twice, what the clock rules call suspect, and what a person took back.
     """
     if not since:
         return {}
@@ -32,6 +32,7 @@ async def device_days(
                   AND r.effective_at >= (s.since::timestamp AT TIME ZONE p.zone)
                   AND r.effective_at < (%s::timestamp AT TIME ZONE p.zone)
                 WHERE NOT r.history AND r.time_confidence <> 'suspect' AND NOT r.flags && %s::text[]
+                  AND NOT EXISTS (SELECT FROM ingest.withdrawal w WHERE w.reading_id = r.event_id)
                 GROUP BY 1, 2, 3 ORDER BY 1, 2, 3""",
             (list(since), list(since.values()), until + timedelta(days=1), list(NOT_BY_ITSELF)),
         )
@@ -48,7 +49,9 @@ async def last_measured(conn: Connection, patients: Sequence[UUID]) -> Mapping[U
         await conn.execute(
             """SELECT p.patient_id, r.effective_at
                  FROM unnest(%s::uuid[]) AS p (patient_id),
-                      LATERAL (SELECT effective_at FROM ingest.reading r WHERE r.patient_id = p.patient_id
+                      LATERAL (SELECT effective_at FROM ingest.reading r
+                                WHERE r.patient_id = p.patient_id
+                                  AND NOT EXISTS (SELECT FROM ingest.withdrawal w WHERE w.reading_id = r.event_id)
                                 ORDER BY effective_at DESC LIMIT 1) r""",
             (list(patients),),
         )

@@ -34,7 +34,7 @@ from deploy.web.site import site
 from ingest import enrol_web, fleet_web, wire
 from ingest import web as ingest_web
 from ingest.archive import ReadingArchive, RefusalArchive
-from ingest.events import READINGS, REFUSED, Reading, Refused
+from ingest.events import READINGS, REFUSED, Refused, Told
 from ingest.fleet_service import Errands
 from ingest.mqtt import Broker, dial
 from ingest.seal import Seal
@@ -50,8 +50,12 @@ from ingest.webhook_web import app as webhook_app
 from ingest.webhooks import Vendor
 from ingest.withings_cloud import Withings
 from risk import web as risk_web
-from risk.events import SCORES, Scored
+from risk.events import SCORES, Said
 from risk.service import RiskRoom
+
+READS: Any = Told
+HEARS: Any = Said
+"""Unions of tagged events: the decoder takes them, the type checker does not take them for a type."""
 
 BRIDGE = "bridge"
 """Ingest's name at the broker: the common name of its certificate, and so its user and its client id."""
@@ -191,13 +195,29 @@ async def authority(settings: Settings, opened: AsyncExitStack, life: Life) -> N
 
 
 async def archive(settings: Settings, opened: AsyncExitStack, life: Life) -> None:
-    """readings.v1 and refused.v1 → the archive"""
+    """readings.v1 and refused.v1 → the archive; what people take back or correct → readings.v1"""
+    settings.require("kafka", "database")
+    pool = await opened.enter_async_context(database.pool(settings.database, size=2))
+    relay = Relay(
+        "ingest",
+        bootstrap=settings.kafka,
+        pool=pool,
+        dsn=settings.database,
+        meter=metrics.RoomMeter("ingest"),
+    )
+    async with asyncio.TaskGroup() as group:
+        group.create_task(relay.run(life.stopping), name="ingest.relay")
+        await archives(settings, opened, life)
+
+
+async def archives(settings: Settings, opened: AsyncExitStack, life: Life) -> None:
+    """The two courses of the archive."""
     await pumped(
         settings,
         opened,
         life,
         (
-            Course(room="archive", source=READINGS, reads=Reading, target=None, recognises=True),
+            Course(room="archive", source=READINGS, reads=READS, target=None, recognises=True),
             ReadingArchive(),
         ),
         (
@@ -213,7 +233,7 @@ async def risk(settings: Settings, opened: AsyncExitStack, life: Life) -> None:
         settings,
         opened,
         life,
-        (Course(room="risk", source=READINGS, reads=Reading, target=SCORES), RiskRoom()),
+        (Course(room="risk", source=READINGS, reads=READS, target=SCORES), RiskRoom()),
     )
 
 
@@ -256,7 +276,7 @@ async def alerts(settings: Settings, opened: AsyncExitStack, life: Life) -> None
             settings,
             opened,
             life,
-            (Course(room="alerts", source=SCORES, reads=Scored, target=ALERTS), AlertsRoom()),
+            (Course(room="alerts", source=SCORES, reads=HEARS, target=ALERTS), AlertsRoom()),
         )
 
 

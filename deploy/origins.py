@@ -44,6 +44,7 @@ class Archives:
         rows = await (
             await conn.execute(
                 f"""{READING} WHERE patient_id = %s AND effective_at >= %s AND effective_at < %s AND NOT history
+                       AND NOT EXISTS (SELECT FROM ingest.withdrawal w WHERE w.reading_id = event_id)
                     ORDER BY effective_at""",
                 (patient_id, start, end),
             )
@@ -53,7 +54,9 @@ class Archives:
 
 READING: LiteralString = """
     SELECT event_id, patient_id, caused_by, systolic, diastolic, pulse, glucose, beyond, device_id, gateway_id,
-           effective_at, received_at, device_time, time_rule, flags, raw
+           effective_at, received_at, device_time, time_rule,
+           CASE WHEN EXISTS (SELECT FROM ingest.withdrawal w WHERE w.reading_id = event_id)
+                THEN array_append(flags, 'withdrawn') ELSE flags END, raw
       FROM ingest.reading"""
 
 

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 import psycopg
 from psycopg import sql
 
-from ingest.events import Reading, Refused
+from ingest.events import Reading, Refused, Told, Withdrawn
 from ingest.identity import LANE
 
 READING_COLUMNS = {
@@ -36,6 +36,7 @@ READING_COLUMNS = {
     "flags": "text[]",
     "history": "bool",
     "released_at": "timestamptz",
+    "supersedes": "uuid",
     "raw": "bytea",
 }
 REFUSAL_COLUMNS = {
@@ -72,15 +73,20 @@ class ReadingArchive:
         SELECT {columns} FROM pg_temp.arriving_reading JOIN fresh USING (event_id)"""
 
     async def handle(
-        self, conn: psycopg.AsyncConnection, events: Sequence[Reading], *, now: datetime
+        self, conn: psycopg.AsyncConnection, events: Sequence[Told], *, now: datetime
     ) -> Sequence[Any]:
-        """Archive readings; the archive tells nobody anything."""
-        await _copy(conn, "arriving_reading", READING_COLUMNS, events)
-        await conn.execute(sql.SQL(self.INSERT).format(columns=_names(READING_COLUMNS)))
+        """Archive readings, and beside them what was taken back; the archive tells nobody anything."""
+        readings = [event for event in events if isinstance(event, Reading)]
+        if readings:
+            await _copy(conn, "arriving_reading", READING_COLUMNS, readings)
+            await conn.execute(sql.SQL(self.INSERT).format(columns=_names(READING_COLUMNS)))
+        for event in events:
+            if isinstance(event, Withdrawn):  # rare: a person did it
+                await take_back(conn, event)
         return ()
 
     async def park(
-        self, conn: psycopg.AsyncConnection, event: Reading, *, reason: str, now: datetime
+        self, conn: psycopg.AsyncConnection, event: Told, *, reason: str, now: datetime
     ) -> Sequence[Any]:
         """Nothing to mark: the pump keeps the record, and the scorer meets the same reading for itself."""
         return ()
@@ -152,6 +158,30 @@ class RefusalArchive:
 
     def forget(self) -> None:
         """Nothing is remembered."""
+
+
+async def take_back(conn: psycopg.AsyncConnection, event: Withdrawn) -> bool:
+    """The withdrawal beside the reading; False: it is there already.
+
+    Whoever takes a reading back writes it at once; a database that is rebuilt from the log gets it from the archive.
+    """
+    done = await conn.execute(
+        """INSERT INTO ingest.withdrawal
+                  (reading_id, practice_id, patient_id, effective_at, superseded_by, reason, by, by_name, at)
+           VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s) ON CONFLICT (reading_id) DO NOTHING""",
+        (
+            event.reading.event_id,
+            event.practice_id,
+            event.patient_id,
+            event.reading.effective_at,
+            event.superseded_by,
+            event.reason,
+            event.by,
+            event.by_name,
+            event.at,
+        ),
+    )
+    return done.rowcount == 1
 
 
 def _names(columns: dict[str, str]) -> sql.Composed:

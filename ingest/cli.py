@@ -6,10 +6,12 @@ from typing import Annotated, NoReturn
 import typer
 
 from ingest.dead_letters_cli import app as dead_letters
+from ingest.readings_cli import app as readings
 from ingest.webhook_cli import app as webhook
 
 app = typer.Typer(no_args_is_help=True)
 app.add_typer(dead_letters, name="dead-letters", help="What was refused: look, replay, close.")
+app.add_typer(readings, name="reading", help="One archived reading: look, take back, correct.")
 app.add_typer(webhook, name="webhook", help="Vendors' clouds that post readings.")
 
 REFUSED = 3

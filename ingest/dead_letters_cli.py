@@ -51,7 +51,7 @@ def list_(
         one = await store.held(conn, each) or _nothing(each)
         return [], await store.alike(conn, _kind(one), limit=limit)
 
-    kinds, samples = _run(database, look)
+    kinds, samples = on_database(database, look)
     if as_json:
         for row in kinds:
             typer.echo(_json(row))
@@ -91,15 +91,15 @@ def show(
     from ingest import devices, set_aside, understood, wire
     from ingest import set_aside_store as store
 
-    now = _now()
+    now = right_now()
 
     async def look(conn: "AsyncConnection") -> tuple["Held", bytes | None, list[dict[str, Any]]]:
         async with conn.transaction():
             one = await store.held(conn, refusal_id) or _nothing(refusal_id)
-            await store.note(conn, refusal_id, "looked", practice_id=one.practice_id, by=_by(by), now=now)
+            await store.note(conn, refusal_id, "looked", practice_id=one.practice_id, by=by_name(by), now=now)
             return one, store.opened(one, _box(key)), await store.history(conn, refusal_id)
 
-    one, raw, acts = _run(database, look)
+    one, raw, acts = on_database(database, look)
     form, text = set_aside.shown(raw) if raw is not None else ("sealed", "cannot be opened with this key")
     family = wire.topic(f"v1/{one.gateway_id}/{one.place or wire.CANONICAL}").family
     told = None
@@ -143,7 +143,7 @@ def replay(
         asked: list[tuple[UUID, UUID | None]] = []
         for one in await _wanted(conn, ids, alike=alike):
             async with conn.transaction():
-                asked.append((one, await store.ask_again(conn, one, by=_by(by), now=_now())))
+                asked.append((one, await store.ask_again(conn, one, by=by_name(by), now=right_now())))
         said: dict[UUID, str] = {one: "on its way already" for one, replay_id in asked if replay_id is None}
         try:
             async with asyncio.timeout(wait):
@@ -156,7 +156,7 @@ def replay(
             pass
         return [(one, said.get(one, "ordered; ingest has not taken it yet")) for one, _ in asked]
 
-    answers = _run(database, order)
+    answers = on_database(database, order)
     for one, answer in answers:
         typer.echo(f"{one}  {words(answer)}")
     if any(answer not in (READING, NEWS) for _, answer in answers):
@@ -175,16 +175,16 @@ def resolve(
     from ingest import set_aside_store as store
 
     if not reason.strip() or "\x00" in reason:
-        _wrong("--reason needs words")
+        wrong("--reason needs words")
 
     async def close(conn: "AsyncConnection") -> list[tuple[UUID, bool]]:
         async with conn.transaction():
             return [
-                (one, await store.resolve(conn, one, by=_by(by), now=_now(), reason=reason.strip()))
+                (one, await store.resolve(conn, one, by=by_name(by), now=right_now(), reason=reason.strip()))
                 for one in await _wanted(conn, ids, alike=alike)
             ]
 
-    done = _run(database, close)
+    done = on_database(database, close)
     for one, closed in done:
         typer.echo(f"{one}  {'closed' if closed else 'was not open'}")
     if not all(closed for _, closed in done):
@@ -205,7 +205,7 @@ def seal(database: Database, key: Key) -> None:
                 return count
             count += done
 
-    typer.echo(f"sealed: {_run(database, all_of_them):,}")
+    typer.echo(f"sealed: {on_database(database, all_of_them):,}")
 
 
 async def _wanted(conn: "AsyncConnection", ids: list[UUID], *, alike: bool) -> list[UUID]:
@@ -226,7 +226,7 @@ def _kind(one: "Held") -> tuple[str, str, str, str]:
     return one.gateway_id, one.kind_device, one.hop, one.reason
 
 
-def _run(database: str, work: "Callable[[AsyncConnection], Awaitable[T]]") -> T:
+def on_database(database: str, work: "Callable[[AsyncConnection], Awaitable[T]]") -> T:
     """Do it on a connection of our own; an outage is one line."""
     import asyncio
 
@@ -241,7 +241,7 @@ def _run(database: str, work: "Callable[[AsyncConnection], Awaitable[T]]") -> T:
     try:
         return asyncio.run(go())
     except psycopg.OperationalError:
-        _wrong("the database does not answer; is LAMPLIGHT_DATABASE right?")
+        wrong("the database does not answer; is LAMPLIGHT_DATABASE right?")
 
 
 def _box(key: str) -> Any:
@@ -250,10 +250,10 @@ def _box(key: str) -> Any:
     try:
         return Strongbox(key.split(","))
     except ValueError as error:
-        _wrong(str(error))
+        wrong(str(error))
 
 
-def _by(name: str | None) -> "By":
+def by_name(name: str | None) -> "By":
     import getpass
 
     from ingest.set_aside import By
@@ -261,7 +261,7 @@ def _by(name: str | None) -> "By":
     return By(None, f"{name or getpass.getuser()} (command line)")
 
 
-def _now() -> datetime:
+def right_now() -> datetime:
     from datetime import UTC
 
     return datetime.now(UTC)
@@ -287,9 +287,9 @@ def _json(row: dict[str, Any]) -> str:
 
 
 def _nothing(refusal_id: UUID) -> NoReturn:
-    _wrong(f"nothing set aside has the id {refusal_id}")
+    wrong(f"nothing set aside has the id {refusal_id}")
 
 
-def _wrong(sentence: str) -> NoReturn:
+def wrong(sentence: str) -> NoReturn:
     typer.echo(f"lamplight: {sentence}", err=True)
     raise typer.Exit(2)

@@ -60,13 +60,37 @@ class Reading(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag
     context: str | None = None  # fasting, before_meal, after_meal, bedtime, overnight, unspecified
     flags: tuple[str, ...] = ()  # movement, cuff_loose, irregular_pulse, echo, playback ...
     history: bool = False  # recorded before watching began: builds the baseline, pages nobody
-    released_at: datetime | None = None  # set aside at first: when a person let it through
+    released_at: datetime | None = None  # set aside or corrected: when a person let it through
+    supersedes: UUID | None = None  # the reading that this one corrects
     raw: bytes
 
     @property
     def known_at(self) -> datetime:
         """When anybody could first act on it: what was set aside for days is no news from days ago."""
         return self.received_at if self.released_at is None else self.released_at
+
+
+class Withdrawn(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag="withdrawn"):
+    """A person took a reading back: a new fact beside it. Whoever learnt from the reading unlearns it.
+
+    The reading comes along as it was said, so that nobody must have kept it. What it is replaced by, if anything,
+    is a reading of its own that `supersedes` it and follows this.
+    """
+
+    event_id: UUID  # fact_id("withdrawn", the reading): once, however often it is said
+    caused_by: UUID  # what the person did
+    practice_id: int
+    patient_id: UUID  # whose the reading was said to be
+    reading: Reading
+    superseded_by: UUID | None = None
+    reason: str
+    by: UUID | None = None  # None: from the command line
+    by_name: str
+    at: datetime
+
+
+Told = Reading | Withdrawn
+"""What `readings.v1` carries."""
 
 
 class Refused(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag="refused"):

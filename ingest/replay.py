@@ -37,6 +37,7 @@ class Order(NamedTuple):
     raw: bytes
     asked_at: datetime
     decided: Decided | None
+    caused_by: UUID | None = None
 
 
 class Became(NamedTuple):
@@ -111,6 +112,7 @@ def brought(order: Order, strongbox: Strongbox | None) -> Message | None:
             released_at=order.asked_at,
             clock_error=None if order.clock_error_s is None else timedelta(seconds=order.clock_error_s),
             decided=order.decided,
+            caused_by=order.caused_by,
         )
     )
 

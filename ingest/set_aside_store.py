@@ -42,7 +42,7 @@ class Orders:
         async with self._borrowed() as conn:
             cursor = await conn.execute(
                 """SELECT o.replay_id, r.event_id, r.gateway_id, coalesce(r.place, %s), r.part, r.received_at,
-                          r.clock_error_s, r.key_id, r.raw, o.asked_at, p.practice_id, p.patient_id, p.zone
+                          r.clock_error_s, r.key_id, r.raw, o.asked_at, r.caused_by, p.practice_id, p.patient_id, p.zone
                      FROM ingest.replay o
                      JOIN ingest.refusal r ON r.event_id = o.refusal_id
                      LEFT JOIN who.patient p ON p.patient_id = o.patient_id AND p.practice_id = o.practice_id
@@ -51,7 +51,7 @@ class Orders:
                 (wire.CANONICAL, TURN),
             )
             return [
-                Order._make((*row[:10], Decided(*row[10:]) if row[10] is not None else None))
+                Order._make((*row[:10], Decided(*row[11:]) if row[11] is not None else None, row[10]))
                 for row in await cursor.fetchall()
             ]
 
@@ -94,16 +94,23 @@ async def kinds(conn: AsyncConnection, *, limit: int = 200) -> list[dict[str, An
     """What was refused, by kind: how often, how much of it is kept and open, first and last, and the newest sample."""
     async with conn.cursor(row_factory=dict_row) as cursor:
         await cursor.execute(
-            """SELECT t.*, coalesce(r.open, 0) AS open, r.newest, (hop = 'identity' AND reason = ANY(%s)) AS in_lane
+            """SELECT t.*, o.open, coalesce(o.newest, n.newest) AS newest,
+                      (t.hop = 'identity' AND t.reason = ANY(%s)) AS in_lane
                  FROM (SELECT gateway_id, kind_device, hop, reason, sum(times)::int AS times, sum(kept)::int AS kept,
                               min(first_at) AS first_at, max(last_at) AS last_at
-                         FROM ingest.refusal_tally GROUP BY gateway_id, kind_device, hop, reason) t
-                 LEFT JOIN (SELECT gateway_id, kind_device, hop, reason,
-                                   count(*) FILTER (WHERE state IN ('open', 'replaying'))::int AS open,
-                                   (array_agg(event_id ORDER BY (state = 'open') DESC, received_at DESC))[1] AS newest
-                              FROM ingest.refusal GROUP BY gateway_id, kind_device, hop, reason) r
-                      USING (gateway_id, kind_device, hop, reason)
-                ORDER BY (coalesce(r.open, 0) > 0) DESC, last_at DESC LIMIT %s""",
+                         FROM ingest.refusal_tally GROUP BY gateway_id, kind_device, hop, reason
+                        ORDER BY max(last_at) DESC LIMIT %s) t
+                CROSS JOIN LATERAL (SELECT count(*)::int AS open,
+                                           (array_agg(r.event_id ORDER BY r.received_at DESC))[1] AS newest
+                                      FROM ingest.refusal r
+                                     WHERE (r.gateway_id, r.kind_device, r.hop, r.reason)
+                                           = (t.gateway_id, t.kind_device, t.hop, t.reason)
+                                       AND r.state IN ('open', 'replaying')) o
+                 LEFT JOIN LATERAL (SELECT r.event_id AS newest FROM ingest.refusal r
+                                     WHERE (r.gateway_id, r.kind_device, r.hop, r.reason)
+                                           = (t.gateway_id, t.kind_device, t.hop, t.reason)
+                                     ORDER BY r.received_at DESC LIMIT 1) n ON true
+                ORDER BY (o.open > 0) DESC, t.last_at DESC""",
             (LANE_REASONS, limit),
         )
         return await cursor.fetchall()
@@ -150,8 +157,11 @@ async def candidates(
             """SELECT a.device_id, a.patient_id, a.period @> now() AS now_has, '' AS gateway_id
                  FROM ingest.device_assignment a WHERE a.device_id = ANY(%(devices)s)
                UNION
-               SELECT DISTINCT '', r.patient_id, false, r.gateway_id FROM ingest.reading r
-                WHERE r.gateway_id = ANY(%(gateways)s) AND r.effective_at > now() - interval '90 days'""",
+               SELECT '', a.patient_id, false, r.gateway_id
+                 FROM ingest.device_assignment a
+                CROSS JOIN LATERAL (SELECT gateway_id FROM ingest.reading WHERE patient_id = a.patient_id
+                                     ORDER BY effective_at DESC LIMIT 1) r
+                WHERE a.period @> now() AND r.gateway_id = ANY(%(gateways)s)""",
             {"devices": list(devices), "gateways": list(gateways)},
         )
         return await cursor.fetchall()

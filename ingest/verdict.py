@@ -41,6 +41,7 @@ class Again(NamedTuple):
     released_at: datetime
     clock_error: timedelta | None = None  # of its gateway, as known then
     decided: Decided | None = None
+    caused_by: UUID | None = None  # the name its message had then, whoever gave it
 
 
 class Carrier(msgspec.Struct, frozen=True, kw_only=True):
@@ -55,6 +56,8 @@ class Carrier(msgspec.Struct, frozen=True, kw_only=True):
 
     def name(self, message_id: UUID | None) -> UUID:
         """The gateway's own id of the message; without one, the bytes themselves name it."""
+        if self.again is not None and self.again.caused_by is not None:
+            return self.again.caused_by
         return message_id or wire.nameless(self.gateway_id, self.raw, self.place)
 
 

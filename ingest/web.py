@@ -11,7 +11,7 @@ from fastapi.responses import HTMLResponse
 from psycopg import AsyncConnection
 from psycopg.rows import dict_row
 
-from ingest import set_aside, set_aside_store, set_aside_web
+from ingest import readings_web, set_aside, set_aside_store, set_aside_web
 from ingest.strongbox import Strongbox
 
 SILENT_AFTER: Final = timedelta(minutes=5)  # several heartbeats missed
@@ -68,6 +68,7 @@ def router(desk: Desk, strongbox: Strongbox | None = None) -> APIRouter:
     routes = APIRouter()
     routes.include_router(set_aside_web.router(desk, strongbox))
     routes.include_router(set_aside_web.lane_router(desk, strongbox))
+    routes.include_router(readings_web.router(desk))
 
     @routes.get("/devices")
     async def fleet(request: Request) -> HTMLResponse:

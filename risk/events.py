@@ -99,3 +99,22 @@ class Scored(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag=
     p_low_7d: float | None = None
     model_version: str
     rules_version: str
+
+
+class Retracted(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag="retracted"):
+    """A person took the reading behind a score back: what was said about it says nothing about the patient any more."""
+
+    event_id: UUID  # fact_id("retracted", the reading)
+    caused_by: UUID  # the withdrawal
+    practice_id: int
+    patient_id: UUID
+    reading_id: UUID
+    superseded_by: UUID | None = None
+    reason: str  # the person's words: health data
+    by: UUID | None = None
+    by_name: str
+    at: datetime
+
+
+Said = Scored | Retracted
+"""What `scores.v1` carries."""

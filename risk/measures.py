@@ -16,7 +16,20 @@ import numpy.typing as npt
 from ingest.events import Beyond, Kind, Reading, TimeConfidence
 from risk import baseline, drift
 from risk.baseline import PEOPLE, People
-from risk.memory import GLUCOSE, SITTING, Block, Bools, Floats, Ints, Past, Shape, learn, look_back, seconds
+from risk.memory import (
+    GLUCOSE,
+    SITTING,
+    Block,
+    Bools,
+    Floats,
+    Ints,
+    Past,
+    Shape,
+    learn,
+    look_back,
+    seconds,
+    unlearn,
+)
 from risk.rules import DEFAULT, LINES, Basis, Limits, Line, Side
 
 NEVER_SCORED = frozenset({"echo", "control_solution"})
@@ -89,6 +102,24 @@ def take_in(block: Block, shape: Shape, readings: Sequence[Reading], plans: Sequ
         reset=reset,
     )
     return Batch(shape, at, slot, reset, values, heard, late, limits, line)
+
+
+def take_out(block: Block, shape: Shape, reading: Reading) -> bool:
+    """Take one reading out of the one memory in the block, if it counted; whether it was there."""
+    values = _values(shape, [reading])
+    if not _counts(reading) or np.isnan(values).all():
+        return False
+    stored, tallies = stored_form(shape, values)
+    at = seconds(reading.effective_at)
+    return unlearn(
+        block,
+        shape,
+        slot=shape.slot_of(at, reading.utc_offset_minutes),
+        at=at,
+        values=values[0],
+        stored=stored[0],
+        tallies=tallies,
+    )
 
 
 def _counts(reading: Reading) -> bool:

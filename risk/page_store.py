@@ -20,13 +20,15 @@ LATEST: LiteralString = """
     SELECT s.scored FROM unnest(%(patients)s::uuid[]) AS p (patient_id),
            LATERAL (SELECT scored, effective_at FROM risk.score r
                      WHERE r.patient_id = p.patient_id AND r.effective_at >= %(since)s
+                       AND NOT EXISTS (SELECT FROM risk.retraction t WHERE t.reading_id = r.reading_id)
                      ORDER BY r.effective_at DESC LIMIT %(most)s) AS s
      ORDER BY p.patient_id, s.effective_at
 """
 SINCE: LiteralString = """
     SELECT scored FROM (
-        SELECT scored, effective_at FROM risk.score
+        SELECT scored, effective_at FROM risk.score r
          WHERE effective_at >= %(since)s AND patient_id = ANY(%(patients)s)
+           AND NOT EXISTS (SELECT FROM risk.retraction t WHERE t.reading_id = r.reading_id)
          ORDER BY effective_at DESC LIMIT %(most)s) AS newest
      ORDER BY effective_at
 """

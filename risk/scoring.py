@@ -20,7 +20,7 @@ from risk import drift, rules
 from risk.events import Band, Concern, Finding, Scored, Tier
 from risk.findings import Facts, Habit, Trend, findings
 from risk.forecast import Forecast
-from risk.measures import DRIFT_EASES_AT, NO_PLAN, Batch, Measures, Plan, measure, take_in
+from risk.measures import DRIFT_EASES_AT, NO_PLAN, Batch, Measures, Plan, measure, take_in, take_out
 from risk.memory import GLUCOSE, SHAPES, Block, Bools, Floats, Shape, empty, pack, unpack
 from risk.rules import LINES, Basis
 
@@ -82,6 +82,14 @@ def score_all(
         memories.update(zip(keys, fresh, strict=True))
         scored.update(zip(rows, said, strict=True))
     return [scored[row] for row in range(len(readings))]
+
+
+def without(memory: bytes, reading: Reading) -> tuple[bytes, bool]:
+    """The memory as if the reading had not been, and whether it was there."""
+    shape = SHAPES[reading.kind]
+    block = unpack([memory], shape)
+    known = take_out(block, shape, reading)
+    return pack(block)[0], known
 
 
 def score_batch(
@@ -175,7 +183,7 @@ class _Sheet:
             patient_id=reading.patient_id,
             kind=reading.kind.value,
             effective_at=reading.effective_at,
-            received_at=reading.received_at,
+            received_at=reading.known_at,
             time_confidence=reading.time_confidence.value,
             values=values if reading.beyond is None else {},
             beyond=None if reading.beyond is None else reading.beyond.value,

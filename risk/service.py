@@ -4,14 +4,15 @@
 from collections import OrderedDict
 from collections.abc import Sequence
 from datetime import datetime
+from itertools import groupby
 from typing import Any
 
 import psycopg
 
-from ingest.events import Kind, Reading, fact_id
-from risk import rules, store
-from risk.events import Concern, Finding, Scored, Tier
-from risk.scoring import Model, score_all
+from ingest.events import Kind, Reading, Told, Withdrawn, fact_id
+from risk import retraction_store, rules, store
+from risk.events import Concern, Finding, Retracted, Said, Scored, Tier
+from risk.scoring import Model, score_all, without
 from risk.store import Key
 
 PATIENTS_KEPT = 100_000
@@ -27,8 +28,44 @@ class RiskRoom:
         self._kept = kept
 
     async def handle(
-        self, conn: psycopg.AsyncConnection[Any], events: Sequence[Reading], *, now: datetime
-    ) -> Sequence[Scored]:
+        self, conn: psycopg.AsyncConnection[Any], events: Sequence[Told], *, now: datetime
+    ) -> Sequence[Said]:
+        """Readings are scored, withdrawals unlearnt, in the order in which they were said."""
+        said: list[Said] = []
+        for withdrawals, run in groupby(events, key=lambda event: isinstance(event, Withdrawn)):
+            if withdrawals:
+                said += [await self._unlearn(conn, event) for event in run if isinstance(event, Withdrawn)]
+            else:
+                said += await self._score(conn, [event for event in run if isinstance(event, Reading)])
+        return said
+
+    async def _unlearn(self, conn: psycopg.AsyncConnection[Any], event: Withdrawn) -> Retracted:
+        """Take a reading out of its patient's memory, and say that its score says nothing any more.
+
+        Only what was learnt can be unlearnt: a reading that could not be scored never was.
+        """
+        key = (event.patient_id, event.reading.kind)
+        loaded = self._memories.get(key) or (await store.memories(conn, [event.patient_id])).get(key)
+        unlearnt = False
+        if loaded is not None and await retraction_store.was_scored(conn, event.reading):
+            memory, unlearnt = without(loaded, event.reading)
+            await store.keep(conn, [(event.practice_id, key, memory, event.reading.effective_at)])
+            self._hold({key: memory})
+        await retraction_store.retract(conn, event, unlearnt=unlearnt)
+        return Retracted(
+            event_id=fact_id("retracted", event.reading.event_id),
+            caused_by=event.event_id,
+            practice_id=event.practice_id,
+            patient_id=event.patient_id,
+            reading_id=event.reading.event_id,
+            superseded_by=event.superseded_by,
+            reason=event.reason,
+            by=event.by,
+            by_name=event.by_name,
+            at=event.at,
+        )
+
+    async def _score(self, conn: psycopg.AsyncConnection[Any], events: Sequence[Reading]) -> Sequence[Scored]:
         """Score a batch inside the pump's transaction. Order matters:
 
         1. Memories not held yet are loaded in one query; the partition's fence makes ours the only hand on them.
@@ -59,9 +96,11 @@ class RiskRoom:
         return scored
 
     async def park(
-        self, conn: psycopg.AsyncConnection[Any], event: Reading, *, reason: str, now: datetime
-    ) -> Sequence[Scored]:
+        self, conn: psycopg.AsyncConnection[Any], event: Told, *, reason: str, now: datetime
+    ) -> Sequence[Said]:
         """A reading that could not be scored still tells the next room so: somebody looks at the bare value."""
+        if isinstance(event, Withdrawn):
+            return []  # the record is kept aside, and said loudly; the reading's score stands until then
         scored = incomplete(event, self._model)
         await store.tell(conn, [scored])
         return [scored]
@@ -92,7 +131,7 @@ def incomplete(reading: Reading, model: Model) -> Scored:
         patient_id=reading.patient_id,
         kind=reading.kind.value,
         effective_at=reading.effective_at,
-        received_at=reading.received_at,
+        received_at=reading.known_at,
         time_confidence=reading.time_confidence.value,
         values=shown,
         beyond=None if reading.beyond is None else reading.beyond.value,

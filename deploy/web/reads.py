@@ -18,7 +18,7 @@ PATIENT_OF: Final = {
     "episode_id": "(SELECT patient_id FROM alerts.episode WHERE episode_id = %(id)s::uuid)",
     "task_id": "(SELECT patient_id FROM ccm.task WHERE task_id = %(id)s::uuid)",
     "entry_id": "(SELECT patient_id FROM ccm.time_entry WHERE entry_id = %(id)s::uuid)",
-    "reading_id": "(SELECT patient_id FROM alerts.observation WHERE reading_id = %(id)s::uuid)",
+    "reading_id": "(SELECT patient_id FROM ingest.reading WHERE event_id = %(id)s::uuid)",
 }
 """The names of ids in addresses, and whose they are. This ring may ask every room's tables; the rooms may not."""
 PAGES: Final = {
@@ -28,6 +28,7 @@ PAGES: Final = {
     "care": "Care plan",
     "tasks": "Care task",
     "chain": "Chain of evidence",
+    "readings": "Reading",
 }
 READERS: Final = ("auditor", "admin")
 

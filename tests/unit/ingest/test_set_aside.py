@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ingest import replay
+from ingest import replay, wire
 from ingest.devices import FAMILIES
 from ingest.events import Reading
 from ingest.identity import Assignment, Decided, Device, Gateway
@@ -128,6 +128,15 @@ async def test_what_comes_again_flows_with_its_first_receipt_and_its_bytes():
     assert (reading.received_at, reading.released_at) == (NOW, LATER)
     assert reading.raw == msgspec.json.encode(payload)
     assert orders.said == {one.refusal_id: Became(READING, reading.event_id)}
+
+
+async def test_what_a_vendors_cloud_named_itself_keeps_that_name():
+    anonymous = msgspec.json.encode({k: v for k, v in pressure().items() if k != "id"})
+    named, (door, again) = uuid4(), (Door(), Door())
+    await serve(Orders(order(anonymous, caused_by=named)), door)
+    await serve(Orders(order(anonymous)), again)
+    assert (door.log[0].caused_by, again.log[0].caused_by) == (named, wire.nameless("gw", anonymous))
+    assert door.log[0].event_id != again.log[0].event_id  # without clock and count, the message is its name
 
 
 async def test_replaying_twice_makes_one_reading_and_says_so_twice():
