@@ -27,6 +27,7 @@ class Call(msgspec.Struct, frozen=True, kw_only=True):
     queue: Queue
     severity: Severity
     rule: str
+    concern: str = ""
     at: datetime  # when it came into the queue, on the queue's own clock
     due_at: datetime | None = None  # as promised then; None for calls older than that record
     again: bool  # back within 72 hours of closing

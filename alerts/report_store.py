@@ -7,7 +7,9 @@ import msgspec
 from psycopg import AsyncConnection
 
 from alerts.burden import Call
-from alerts.events import Move
+from alerts.concerns import Queue
+from alerts.episode import State
+from alerts.events import Move, Severity
 
 
 async def calls(conn: AsyncConnection, *, since: datetime, until: datetime) -> list[Call]:
@@ -16,7 +18,7 @@ async def calls(conn: AsyncConnection, *, since: datetime, until: datetime) -> l
         """SELECT json_build_object(
                   'queue', e.queue, 'severity', t.severity, 'at', coalesce(t.since, t.at), 'due_at', t.due_at,
                   'again', t.why = 'again',
-                  'rule', coalesce(v.rule, e.rule), 'came_at', came.at, 'settled_at', settled.at,
+                  'rule', coalesce(v.rule, e.rule), 'concern', e.concern, 'came_at', came.at, 'settled_at', settled.at,
                   'disposition', settled.disposition)::text
              FROM alerts.transition t
              JOIN alerts.episode e USING (episode_id)
@@ -65,6 +67,30 @@ async def overdue(conn: AsyncConnection, *, now: datetime) -> int:
         )
     ).fetchone()
     return row[0] if row else 0
+
+
+class Stand(msgspec.Struct, frozen=True, kw_only=True):
+    """How many episodes of one kind are open now, and how many of them are later than promised."""
+
+    queue: Queue
+    severity: Severity
+    state: State
+    open: int
+    overdue: int
+
+
+async def stands(conn: AsyncConnection, *, now: datetime) -> list[Stand]:
+    """The open episodes, counted."""
+    rows = await conn.execute(
+        """SELECT queue, severity, state, count(*),
+                  count(*) FILTER (WHERE state IN ('waiting', 'escalated') AND due_at <= %s)
+             FROM alerts.episode WHERE state <> 'closed' GROUP BY queue, severity, state""",
+        (now,),
+    )
+    return [
+        Stand(queue=Queue(q), severity=Severity(v), state=State(s), open=n, overdue=late)
+        for q, v, s, n, late in await rows.fetchall()
+    ]
 
 
 class Worked(msgspec.Struct, frozen=True, kw_only=True):

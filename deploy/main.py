@@ -9,6 +9,7 @@ from functools import partial
 from typing import Any
 
 from alerts import web as alerts_web
+from alerts.burden_service import keep_measuring
 from alerts.escalation import Channel
 from alerts.events import ALERTS, EpisodeMoved
 from alerts.notify import Mail, Way, Webhook
@@ -271,6 +272,10 @@ async def alerts(settings: Settings, opened: AsyncExitStack, life: Life) -> None
         )
         group.create_task(
             keep_time(pool.connection, utc_now, life.stopping, homes=Hubs()), name="alerts.timers"
+        )
+        group.create_task(
+            keep_measuring(pool.connection, metrics.BurdenMeter(), utc_now, life.stopping),
+            name="alerts.burden",
         )
         await pumped(
             settings,

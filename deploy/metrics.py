@@ -3,8 +3,16 @@
 Counted once per batch: counting each event would cost more than scoring it.
 """
 
+import math
+from collections.abc import Mapping, Sequence
+
 from prometheus_client import Counter, Gauge, Histogram
 
+from alerts.burden import Burden
+from alerts.concerns import Queue
+from alerts.episode import State
+from alerts.events import Severity
+from alerts.report_store import Stand
 from ingest.fleet_service import Counts
 from ingest.sorting import Tally
 
@@ -58,6 +66,31 @@ REQUEST_SECONDS = Histogram(
 SIGN_INS = Counter("lamplight_web_sign_ins", "Attempts to sign in.", ["outcome"])
 
 
+QUEUE_OPEN = Gauge("lamplight_queue_open", "Open episodes.", ["queue", "severity", "state"])
+QUEUE_OVERDUE = Gauge(
+    "lamplight_queue_overdue", "Episodes that wait although somebody should have come.", ["queue", "severity"]
+)
+BURDEN_RATE = Gauge(
+    "lamplight_burden_per_patient_month",
+    "Clinical calls in thirty days per patient-month: all, and those that a person handled.",
+    ["which"],
+)
+BURDEN_AGAIN = Gauge(
+    "lamplight_burden_again", "Calls of thirty days that came back within 72 hours of closing."
+)
+BURDEN_CALLS = Gauge(
+    "lamplight_burden_calls",
+    "Clinical calls of thirty days, by what became of them.",
+    ["severity", "outcome"],
+)
+BURDEN_SECONDS = Gauge(
+    "lamplight_burden_seconds",
+    "Until somebody came, and until it was settled, over thirty days.",
+    ["severity", "until", "quantile"],
+)
+BURDEN_CONCERN = Gauge("lamplight_burden_concern_calls", "Calls of thirty days by concern.", ["concern"])
+
+
 class RoomMeter:
     """The pump's and the relay's counters of one room."""
 
@@ -80,6 +113,37 @@ class RoomMeter:
 
     def relayed(self, events: int) -> None:
         self._relayed.inc(events)
+
+
+class BurdenMeter:
+    """What the queue costs; every label is one of the room's own closed sets."""
+
+    def burden(self, stands: Sequence[Stand], burden: Burden, concerns: Mapping[str, int]) -> None:
+        found = {(stand.queue, stand.severity, stand.state): stand for stand in stands}
+        for queue in Queue:
+            for severity in Severity:
+                late = 0
+                for state in State:
+                    if state is not State.CLOSED:
+                        stand = found.get((queue, severity, state))
+                        QUEUE_OPEN.labels(queue, severity, state).set(stand.open if stand else 0)
+                        late += stand.overdue if stand else 0
+                QUEUE_OVERDUE.labels(queue, severity).set(late)
+        BURDEN_RATE.labels("calls").set(burden.per_month if burden.per_month is not None else math.nan)
+        BURDEN_RATE.labels("handled").set(
+            burden.seen_per_month if burden.seen_per_month is not None else math.nan
+        )
+        BURDEN_AGAIN.set(burden.again)
+        for share in burden.by_severity:
+            outcomes = ("calls", "came", "in_time", "settled", "useful")
+            for outcome in outcomes:
+                BURDEN_CALLS.labels(share.name, outcome).set(getattr(share, outcome))
+            for until, spread in (("came", share.to_come), ("settled", share.to_settle)):
+                for place, quantile in enumerate(("0.5", "0.9")):
+                    seconds = 60 * spread[place] if spread else math.nan
+                    BURDEN_SECONDS.labels(share.name, until, quantile).set(seconds)
+        for concern, calls in concerns.items():
+            BURDEN_CONCERN.labels(concern).set(calls)
 
 
 class IngestMeter:
