@@ -3,6 +3,7 @@
 import os
 import sys
 from enum import StrEnum
+from pathlib import Path
 
 import typer
 
@@ -106,6 +107,14 @@ def topics() -> None:
         bus.ensure_topics(told.kafka, partitions=told.partitions, replication=told.replication)
     )
     typer.echo(f"created: {', '.join(made)}" if made else "every topic is there")
+
+
+@app.command()
+def contracts(folder: Path) -> None:
+    """Write what others may rely on into FOLDER: asyncapi.json (MQTT and Kafka), openapi-webhooks.json."""
+    from deploy.contracts import write
+
+    typer.echo(", ".join(write(folder)) or "nothing has changed")
 
 
 @demo.command()

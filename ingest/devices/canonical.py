@@ -122,6 +122,9 @@ class _Event(_Message, tag="event", frozen=True, kw_only=True, forbid_unknown_fi
     battery_percent: Annotated[float, msgspec.Meta(ge=0, le=100)] | None = None
 
 
+MESSAGES = (_BloodPressure, _Glucose, _Frame, _Event)
+"""The four kinds of message, for whoever documents them."""
+
 DECODER = msgspec.json.Decoder(_BloodPressure | _Glucose | _Frame | _Event)
 KEYS = msgspec.json.Decoder(dict[str, msgspec.Raw])
 
