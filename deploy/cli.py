@@ -15,6 +15,7 @@ from ingest.cli import app as ingest
 from ingest.dead_letters_cli import app as dead_letters
 from ingest.gateway.cli import app as gateway
 from ingest.readings_cli import app as readings
+from ingest.webhook_cli import app as webhook
 from risk.cli import app as risk
 
 app = typer.Typer(
@@ -33,6 +34,7 @@ app.add_typer(demo, name="demo", help="The demo practice and its people.")
 
 @readings.callback()
 @dead_letters.callback()
+@webhook.callback()
 def here() -> None:
     """Unless told otherwise, in the house that `lamplight up` made here."""
     from deploy.native.stack import FOLDER, Stack
@@ -40,8 +42,19 @@ def here() -> None:
     if "LAMPLIGHT_DATABASE" in os.environ or not (FOLDER / "postgres").is_dir():
         return
     told = Stack(FOLDER).environment()
-    for name in ("LAMPLIGHT_DATABASE", "LAMPLIGHT_REFUSAL_KEY"):
+    for name in ("LAMPLIGHT_DATABASE", "LAMPLIGHT_REFUSAL_KEY", "LAMPLIGHT_VENDOR_KEY"):
         os.environ.setdefault(name, told[name])
+
+
+@gateway.callback()
+def of_the_fleet(context: typer.Context) -> None:
+    """A gateway: keeps readings on disk until ingest has them. Its certificate is its name."""
+    if context.invoked_subcommand in FLEET:
+        here()
+
+
+FLEET = frozenset({"requests", "approve", "revoke", "resync", "set", "commands"})
+"""What is done where the database is, not on a gateway."""
 
 
 class Service(StrEnum):
