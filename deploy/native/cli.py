@@ -34,10 +34,13 @@ def _stack(folder: Path | None) -> "Stack":
 
 
 def _fleet(stack: "Stack") -> "Fleet":
-    from deploy.native.services import Fleet
+    from deploy.native.services import SERVICES, Fleet
     from deploy.native.stack import ROOT
 
-    return Fleet(stack.processes, stack.ports, ROOT)
+    # Certificates for a broker of somebody else's are theirs to make, unless they hand us their authority.
+    signing = "LAMPLIGHT_MQTT" not in stack.given or "LAMPLIGHT_AUTHORITY" in stack.given
+    services = [service for service in SERVICES if signing or service.name != "authority"]
+    return Fleet(stack.processes, stack.ports, ROOT, services)
 
 
 @contextmanager
