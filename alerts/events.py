@@ -16,6 +16,8 @@ class Severity(StrEnum):
     HIGH = "high"
     CRITICAL = "critical"
 
+    __hash__ = str.__hash__  # Enum's own is a Python call; ranks are looked up for every row of a long list
+
 
 class Move(StrEnum):
     OPENED = "opened"

@@ -1,6 +1,5 @@
 """The list: one row per patient in the order to work through, put together from a handful of queries."""
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any, Final
@@ -72,7 +71,8 @@ async def listed(desk: Desk, request: Request, conn: AsyncConnection, view: View
         queues.setdefault(brief.queue, []).append(brief)
     placed = {queue: places(queues[queue], viewer, now=now) for queue in seen_by(who.role)}
     every = placed[view.queue]
-    chosen = [place for place in every if _shown(place, view, now=now)]
+    whole = view.show == "all" and view.severity is None
+    chosen = every if whole else [place for place in every if _shown(place, view, now=now)]
     if view.concern:
         of_concern = await screen_store.having(conn, view.concern)
         chosen = [place for place in chosen if place.patient_id in of_concern]
@@ -80,14 +80,13 @@ async def listed(desk: Desk, request: Request, conn: AsyncConnection, view: View
     by_section: dict[Section, list[Row]] = {}
     for row in rows:
         by_section.setdefault(row.place.section, []).append(row)
-    chosen_counts = Counter(place.section for place in chosen)
-    counts = Counter(place.section for place in every)
+    counts, chosen_counts = _counts(every), _counts(chosen)
     undoable = await screen_store.undoable(conn, who.staff_id, since=midnight(who, now))
     return {
         "view": view,
         "tabs": [(queue, waiting(found)) for queue, found in placed.items()],
         "sections": [(section, by_section[section], chosen_counts[section]) for section in by_section],
-        "counts": {section: counts[section] for section in Section},
+        "counts": counts,
         "summary": summary(every),
         "more": len(chosen) > view.page * PAGE,
         "shown": (view.page - 1) * PAGE + len(rows),
@@ -110,6 +109,11 @@ async def listed(desk: Desk, request: Request, conn: AsyncConnection, view: View
         "about": about,
         "clock": act.clock,
     }
+
+
+def _counts(found: Sequence[Place]) -> dict[Section, int]:
+    sections = [place.section for place in found]
+    return {section: sections.count(section) for section in Section}
 
 
 def _shown(place: Place, view: View, *, now: datetime) -> bool:

@@ -21,6 +21,10 @@ class Section(StrEnum):
     IN_PROGRESS = "In progress"
     RESTING = "Resting"
 
+    __hash__ = (
+        str.__hash__
+    )  # Enum's own is a Python call, and ten thousand rows look up by these for every page
+
 
 CALLING: Final = frozenset({Section.NOW, Section.NEXT, Section.LATER})
 _ORDER: Final = {section: place for place, section in enumerate(Section)}
@@ -62,24 +66,47 @@ class Viewer(NamedTuple):
 
 def places(briefs: Iterable[Brief], viewer: Viewer, *, now: datetime) -> list[Place]:
     """One place per patient, in the order to work through."""
-    patients: dict[UUID, list[Brief]] = {}
+    patients: dict[UUID, Brief | list[Brief]] = {}
     for brief in briefs:
-        patients.setdefault(brief.patient_id, []).append(brief)
-    return sorted((_place(found, viewer, now=now) for found in patients.values()), key=Place.key)
+        others = patients.get(brief.patient_id)
+        if others is None:  # nearly everybody has one open episode: no list for them
+            patients[brief.patient_id] = brief
+        elif isinstance(others, list):
+            others.append(brief)
+        else:
+            patients[brief.patient_id] = [others, brief]
+    found = [
+        _place(some, viewer, now=now) if isinstance(some, list) else _only(some, viewer, now=now)
+        for some in patients.values()
+    ]
+    found.sort(key=Place.key)
+    return found
+
+
+def _only(brief: Brief, viewer: Viewer, *, now: datetime) -> Place:
+    """The place of a patient with one open episode: what `_place` says, without looking for the worst of one."""
+    held = brief.state is State.CLAIMED or brief.state is State.ESCALATED
+    mine = held and brief.owner == viewer.staff_id
+    if _calls(brief, viewer, now=now):
+        section = _urgency(brief, now=now)
+    elif held:
+        section = Section.YOURS if mine else Section.IN_PROGRESS
+    else:
+        section = Section.RESTING
+    return Place(section, brief.patient_id, brief.episode_id, brief.severity, brief.due_at, mine)
 
 
 def _place(found: list[Brief], viewer: Viewer, *, now: datetime) -> Place:
     calls = [b for b in found if _calls(b, viewer, now=now)]
     held = [b for b in found if b.state in _HELD]
-    asking = calls or held or found
-    worst = asking[0] if len(asking) == 1 else min(asking, key=_worst)
-    if not calls:
-        mine = any(b.owner == viewer.staff_id for b in held)
-        section = Section.YOURS if mine else Section.IN_PROGRESS if held else Section.RESTING
-    else:
-        section = min((_urgency(b, now=now) for b in calls), key=_ORDER.__getitem__)
-    due_at = worst.due_at if len(calls) < 2 else min(b.due_at for b in calls)  # noqa: PLR2004
+    worst = min(calls or held or found, key=_worst)
     mine = any(b.owner == viewer.staff_id for b in held)
+    if calls:
+        section = min((_urgency(b, now=now) for b in calls), key=_ORDER.__getitem__)
+        due_at = min(b.due_at for b in calls)
+    else:
+        section = Section.YOURS if mine else Section.IN_PROGRESS if held else Section.RESTING
+        due_at = worst.due_at
     return Place(section, worst.patient_id, worst.episode_id, worst.severity, due_at, mine)
 
 
@@ -92,17 +119,19 @@ def _worst(brief: Brief) -> tuple[int, datetime, int]:
 
 def _urgency(brief: Brief, *, now: datetime) -> Section:
     """Being late moves it up by one, so that what is forgotten rises and a late watch does not drown a critical."""
-    section = {Severity.CRITICAL: Section.NOW, Severity.HIGH: Section.NEXT}.get(brief.severity, Section.LATER)
-    if brief.due_at > now or section is Section.NOW:
-        return section
-    return Section.NOW if section is Section.NEXT else Section.NEXT
+    if brief.severity is Severity.CRITICAL:
+        return Section.NOW
+    late = brief.due_at <= now
+    if brief.severity is Severity.HIGH:
+        return Section.NOW if late else Section.NEXT
+    return Section.NEXT if late else Section.LATER
 
 
 def _calls(brief: Brief, viewer: Viewer, *, now: datetime) -> bool:
     """Does it ask this viewer to come? An escalation that no provider answered in time asks everybody again."""
-    if brief.state is State.ESCALATED:
-        return viewer.provider or brief.due_at <= now
-    return brief.state is State.WAITING
+    if brief.state is State.WAITING:
+        return True
+    return brief.state is State.ESCALATED and (viewer.provider or brief.due_at <= now)
 
 
 def waiting(found: Iterable[Place]) -> int:

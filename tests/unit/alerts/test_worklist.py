@@ -90,3 +90,17 @@ def test_one_row_per_patient_and_nothing_that_waits_is_lost_below_what_does_not(
     assert (
         places(reversed(briefs), viewer, now=NOW) == found
     )  # the order of rows in the database does not matter
+
+
+@given(
+    st.sampled_from(sorted(State)),
+    st.sampled_from(sorted(Severity)),
+    st.integers(-90, 90),
+    st.sampled_from([None, ANA, BEN]),
+    st.sampled_from([NURSE, PROVIDER]),
+)
+def test_one_open_episode_stands_where_it_would_stand_beside_a_second_of_the_same_kind(
+    state, severity, due, owner, viewer
+):
+    one, same = (brief(state, severity, due=due, owner=owner, n=n) for n in (1, 2))
+    assert places([one], viewer, now=NOW) == places([one, same], viewer, now=NOW)
