@@ -4,6 +4,7 @@ import asyncio
 import base64
 import hashlib
 import hmac
+from datetime import UTC, datetime
 from uuid import UUID
 
 import httpx
@@ -13,8 +14,8 @@ from hypothesis import strategies as st
 
 from ingest import wire
 from ingest.devices import FAMILIES
-from ingest.sorting import read
-from ingest.webhook_service import Busy
+from ingest.sorting import Sorted, read
+from ingest.webhook_service import ROOM, Busy, Lane
 from ingest.webhook_web import app
 from ingest.webhooks import LARGEST, VENDORS, Scheme, Source, Vendor, authentic, name_of, named, waiting
 
@@ -252,3 +253,67 @@ async def test_the_answer_never_repeats_what_was_sent(web):
     answer = await web.post("/hooks/acme-<script>/cloud-1?key=sesame", content=b"canary-4711")
     assert b"canary-4711" not in answer.content
     assert b"sesame" not in answer.content
+
+
+# The lane to the door ---------------------------------------------------------------------------------------------------
+
+
+class StuckIntake:
+    """A door that opens only when told to; while it is shut everybody behind waits."""
+
+    def __init__(self):
+        self.open, self.served = asyncio.Event(), []
+
+    async def look_up(self, messages, now):
+        return None
+
+    async def settle(self, messages, known, now):
+        await self.open.wait()
+        self.served.append([message.raw for message in messages])
+        return Sorted()
+
+    def heard(self, gateway_id, now):
+        pass
+
+    async def note_now_and_then(self):
+        await asyncio.Event().wait()
+
+
+class Uncounted:
+    def batch(self, tally):
+        pass
+
+
+async def test_posts_that_come_meanwhile_are_the_next_batch_and_beyond_the_room_they_must_come_again():
+    intake = StuckIntake()
+    lane = Lane(intake, clock=lambda: datetime(2026, 3, 2, tzinfo=UTC), meter=Uncounted())
+    serving = asyncio.create_task(lane.run())
+    posts = [message("telli", str(n).encode()) for n in range(ROOM + 2)]
+    waiting_ones = [asyncio.create_task(lane.keep(posts[0]))]
+    for _ in range(10):  # until the first is at the door
+        await asyncio.sleep(0)
+    assert not lane._waiting
+    waiting_ones += [asyncio.create_task(lane.keep(one)) for one in posts[1:-1]]
+    await asyncio.sleep(0)
+    with pytest.raises(Busy):
+        await lane.keep(posts[-1])
+    intake.open.set()
+    assert await asyncio.gather(*waiting_ones) == [None] * (ROOM + 1)
+    assert [raw for batch in intake.served for raw in batch] == [one.raw for one in posts[:-1]]
+    assert len(intake.served) <= 2 + (ROOM + 1) // 100
+    serving.cancel()
+    await asyncio.gather(serving, return_exceptions=True)
+
+
+async def test_who_stops_waiting_does_not_stop_the_door():
+    intake = StuckIntake()
+    lane = Lane(intake, clock=lambda: datetime(2026, 3, 2, tzinfo=UTC), meter=Uncounted())
+    serving = asyncio.create_task(lane.run())
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(0.01):
+            await lane.keep(message("telli", b"1"))
+    intake.open.set()
+    assert await lane.keep(message("telli", b"2")) is None
+    assert intake.served == [[b"1"], [b"2"]]
+    serving.cancel()
+    await asyncio.gather(serving, return_exceptions=True)
