@@ -207,7 +207,7 @@ async def test_from_the_command_line_through_the_relay_into_the_log_and_the_arch
         assert (await lamplight("withdraw", ids[110.0], "--reason", "control solution")).exit_code == 0
         assert (await lamplight("withdraw", ids[110.0], "--reason", "once more")).exit_code == 3
         wrong = await lamplight("correct", ids[390.0], "--glucose", 3, "--reason", "typing")
-        assert (wrong.exit_code, "implausible" in wrong.stderr) == (2, True)
+        assert (wrong.exit_code, "cannot be a measurement" in wrong.stderr) == (2, True)
         assert (await lamplight("correct", ids[390.0], "--glucose", 139, "--reason", "typing")).exit_code == 0
         await eventually(home, count, home.meter, is_true=lambda n: n == 3)
         await gateway.say(second)  # the gateway sends it again: it is known, and stays withdrawn
