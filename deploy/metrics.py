@@ -5,6 +5,7 @@ Counted once per batch: counting each event would cost more than scoring it.
 
 import math
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 
 from prometheus_client import Counter, Gauge, Histogram
 
@@ -14,6 +15,7 @@ from alerts.episode import State
 from alerts.events import Severity
 from alerts.report_store import Stand
 from ingest.fleet_service import Counts
+from ingest.replay import Left
 from ingest.sorting import Tally
 
 LATENCY = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
@@ -36,6 +38,10 @@ REFUSED = Counter("lamplight_ingest_refused", "Messages set aside with a reason.
 LATE = Counter("lamplight_ingest_late", "Readings received more than an hour after they were measured.")
 DUPLICATES = Counter("lamplight_ingest_duplicates", "Facts that arrived again and were recognised.")
 ECHOES = Counter("lamplight_ingest_echoes", "Whole-hour copies of a reading, flagged and not scored.")
+SET_ASIDE = Gauge("lamplight_ingest_set_aside", "What lies set aside and nobody has settled.", ["what"])
+LANE_AGE = Gauge(
+    "lamplight_ingest_lane_age_seconds", "Age of the oldest reading whose owner nobody has named."
+)
 SUSPECT_CLOCK = Counter("lamplight_ingest_suspect_clock", "Readings whose instant could not be trusted.")
 ACK_SECONDS = Histogram("lamplight_ingest_ack_seconds", "Receipt to application ack.", buckets=LATENCY)
 LINE_DROPPED = Counter("lamplight_ingest_line_dropped", "MQTT connections lost.")
@@ -159,6 +165,11 @@ class IngestMeter:
         for reason, count in tally.refused.items():
             REFUSED.labels(reason).inc(count)
         ACK_SECONDS.observe(tally.ack_seconds)
+
+    def set_aside(self, left: Left, now: datetime) -> None:
+        SET_ASIDE.labels("refused").set(left.refused)
+        SET_ASIDE.labels("owner-unknown").set(left.lane)
+        LANE_AGE.set((now - left.lane_since).total_seconds() if left.lane_since is not None else 0)
 
     def line_dropped(self) -> None:
         LINE_DROPPED.inc()

@@ -47,11 +47,20 @@ class Became(NamedTuple):
     reading_id: UUID | None = None
 
 
+class Left(NamedTuple):
+    """What still lies set aside, for whoever watches."""
+
+    refused: int
+    lane: int  # readings whose owner nobody has named yet
+    lane_since: datetime | None  # the oldest of them
+
+
 class Orders(Protocol):
     """Where orders wait (`set_aside_store.Orders`). Every method raises Away while it cannot say."""
 
     async def waiting(self) -> Sequence[Order]: ...
     async def done(self, order: Order, became: Became, *, now: datetime) -> None: ...
+    async def left(self) -> Left: ...
 
 
 class Door(Protocol):

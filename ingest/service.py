@@ -32,7 +32,7 @@ from ingest.mqtt import Batch, Line, LineDropped
 from ingest.presence import Roll, Told
 from ingest.quality import Seen
 from ingest.recent import Recent
-from ingest.replay import Orders
+from ingest.replay import Left, Orders
 from ingest.sorting import Ask, Known, Message, Past, Sorted, Tally, asks, numbers, pasts, read, sort
 from ingest.store import Away
 from ingest.stream import Record
@@ -45,6 +45,7 @@ BATCH = 500
 WORTH_PREPARING = 100  # messages heard and not taken
 NOTE_EVERY_S = 2.0
 REPLAY_EVERY_S = 1.0
+COUNT_EVERY = 30  # of those turns: what is left is counted for whoever watches
 LEAST_WAIT_S, MOST_WAIT_S = 0.1, 5.0
 FINISH_WITHIN_S = 5.0  # of the batch in hand, when asked to stop while Kafka or the database is away
 
@@ -72,6 +73,7 @@ class Meter(Protocol):
     def batch(self, tally: Tally) -> None: ...
     def line_dropped(self) -> None: ...
     def session_lost(self) -> None: ...
+    def set_aside(self, left: Left, now: datetime) -> None: ...
     def broker_dropped(self, messages: int) -> None: ...
 
 
@@ -167,7 +169,7 @@ class Intake:
     ) -> None:
         self._registry, self._stream, self._clock, self._meter = registry, stream, clock, meter
         self._strongbox, self._errands = strongbox, errands
-        self._door = asyncio.Lock()  # what comes again waits its turn: what one batch holds is known to the next
+        self._door = asyncio.Lock()  # what comes again waits its turn, and knows what the last batch held
         self._recent, self._roll = Recent(), Roll()
         self._encoder = msgspec.json.Encoder()
 
@@ -300,10 +302,14 @@ class Intake:
 
     async def _replay_now_and_then(self, orders: Orders | None) -> None:
         """People's orders can wait for the database; one that a rule of ours fails on must not end the others."""
+        turn = 0
         while orders is not None:
             await _pause(None, REPLAY_EVERY_S)
             try:
                 await replay.serve(orders, self, self._strongbox, self._clock, _report)
+                if turn % COUNT_EVERY == 0:
+                    self._meter.set_aside(await orders.left(), self._clock())
+                turn += 1
             except Away:
                 continue
             except Exception as error:  # noqa: BLE001 - it stays ordered, and is reported

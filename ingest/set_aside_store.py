@@ -17,7 +17,7 @@ from psycopg_pool import AsyncConnectionPool
 from ingest import wire
 from ingest.events import fact_id
 from ingest.identity import Decided
-from ingest.replay import NEWS, READING, Became, Order
+from ingest.replay import NEWS, READING, Became, Left, Order
 from ingest.set_aside import LANE_REASONS, By, Held
 from ingest.store import OUTAGES, Away
 from ingest.strongbox import Strongbox
@@ -77,6 +77,20 @@ class Orders:
                         order.refusal_id,
                     ),
                 )
+
+    async def left(self) -> Left:
+        """What is open: out of the index of open ones."""
+        async with self._borrowed() as conn:
+            row = await (
+                await conn.execute(
+                    """SELECT count(*) FILTER (WHERE NOT lane), count(*) FILTER (WHERE lane),
+                              min(received_at) FILTER (WHERE lane)
+                         FROM (SELECT received_at, hop = 'identity' AND reason = ANY(%s) AS lane
+                                 FROM ingest.refusal WHERE state IN ('open', 'replaying')) open""",
+                    (LANE_REASONS,),
+                )
+            ).fetchone()
+        return Left(*row) if row is not None else Left(0, 0, None)
 
     @asynccontextmanager
     async def _borrowed(self) -> AsyncIterator[AsyncConnection]:

@@ -54,6 +54,8 @@ class Webhooks:
 
     async def source(self, source_id: str, vendor: Vendor) -> Source | None:
         """The source, if there is one of this vendor."""
+        if not source_id.isprintable():
+            return None  # no database keeps a NUL: nobody has such a name
         async with self._borrowed() as conn:
             row = await (
                 await conn.execute(

@@ -46,6 +46,7 @@ class Counting:
     sessions_lost: int = 0
     broker_drops: int | None = None
     counts: object = None
+    left: object = None
 
     def batch(self, tally):
         self.batches += 1
@@ -58,6 +59,9 @@ class Counting:
 
     def session_lost(self):
         self.sessions_lost += 1
+
+    def set_aside(self, left, now):
+        self.left = left
 
     def broker_dropped(self, messages):
         self.broker_drops = messages
@@ -281,7 +285,9 @@ async def told(stack, topic):
                 found += [
                     msgspec.json.decode(record.value, type=kind)
                     for record in records
-                    if record.value.startswith(b"{")  # other tests of the run say other things on the same topic
+                    if record.value.startswith(
+                        b"{"
+                    )  # other tests of the run say other things on the same topic
                 ]
         return found
     finally:

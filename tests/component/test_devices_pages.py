@@ -7,6 +7,9 @@ from uuid import uuid4
 import psycopg
 import pytest
 
+from deploy import database
+from deploy.settings import Secret
+from ingest.set_aside_store import Orders
 from tests.ingest_home import Home, fingerstick, utc_now
 from tests.ingest_site import a_site, pressure, refuse
 
@@ -160,3 +163,17 @@ async def test_a_clock_that_was_never_set_is_said_in_words(home):
 async def test_what_is_not_there_is_a_page_that_says_so(home, url):
     async with a_site(home) as site, site.browser("ana") as ana:
         assert (await ana.get(url.format(uuid4()))).status_code == 404
+
+
+async def test_what_is_left_is_counted_for_whoever_watches(home):
+    at = utc_now() - timedelta(hours=2)
+    await refuse(home, fingerstick("stranger"), b"junk")
+    await refuse(home, pressure(home.cuff, 120, 80, user=255), at=at)
+    await refuse(home, pressure(home.cuff, 121, 81, user=255))
+    async with database.pool(Secret(home.fresh.pipeline)) as pool:
+        assert await Orders(pool).left() == (2, 2, at)
+    async with a_site(home) as site, site.browser("ana") as ana:
+        for refusal, _ in home.rows("SELECT event_id, 1 FROM ingest.refusal WHERE reason = 'owner-unknown'"):
+            await ana.post("/devices/whose", id=str(refusal), whose="nobody", reason="a visitor")
+    async with database.pool(Secret(home.fresh.pipeline)) as pool:
+        assert await Orders(pool).left() == (2, 0, None)
