@@ -11,22 +11,35 @@ SILENT: Final = timedelta(minutes=15)
 """Without a heartbeat for this long a hub cannot be sending readings either."""
 
 
+FLAT: Final = 5.0
+"""Percent of battery at or below which a device is as good as off."""
+WRONG: Final = timedelta(hours=1)
+"""A hub whose clock is further off than this dates its readings so that they cannot be weighed."""
+
+
 class Hubs:
-    """The hub that carried a patient's newest reading, if it is offline or silent now."""
+    """Why the home of a patient's newest reading cannot send: its hub, its device's battery, its clock."""
 
     async def unreachable(
         self, conn: Connection, patients: Collection[UUID], *, now: datetime
     ) -> Mapping[UUID, str]:
         rows = await conn.execute(
-            """SELECT p.patient_id, g.online
-                 FROM unnest(%s::uuid[]) AS p (patient_id)
-                CROSS JOIN LATERAL (SELECT gateway_id FROM ingest.reading r WHERE r.patient_id = p.patient_id
-                                     ORDER BY effective_at DESC LIMIT 1) AS newest
+            """SELECT p.patient_id,
+                      CASE WHEN NOT g.online THEN 'The hub is offline'
+                           WHEN g.last_seen < %(silent)s THEN 'The hub gives no sign of life'
+                           WHEN d.battery_percent <= %(flat)s THEN 'The battery of the device is flat'
+                           WHEN NOT g.playback AND abs(extract(epoch FROM g.clock_error)) > %(wrong)s
+                           THEN 'The clock of the hub is wrong' END
+                 FROM unnest(%(patients)s::uuid[]) AS p (patient_id)
+                CROSS JOIN LATERAL (SELECT gateway_id, device_id FROM ingest.reading r
+                                     WHERE r.patient_id = p.patient_id ORDER BY effective_at DESC LIMIT 1) AS newest
                  JOIN ingest.gateway g USING (gateway_id)
-                WHERE NOT g.online OR g.last_seen < %s""",
-            (list(patients), now - SILENT),
+                 LEFT JOIN ingest.device d ON d.device_id = newest.device_id""",
+            {
+                "patients": list(patients),
+                "silent": now - SILENT,
+                "flat": FLAT,
+                "wrong": WRONG.total_seconds(),
+            },
         )
-        return {
-            patient_id: "The hub gives no sign of life" if online else "The hub is offline"
-            for patient_id, online in await rows.fetchall()
-        }
+        return {patient_id: cause for patient_id, cause in await rows.fetchall() if cause is not None}

@@ -149,3 +149,16 @@ async def test_the_hub_that_carried_the_newest_reading_says_whether_anything_can
         }
         await conn.execute("UPDATE ingest.gateway SET online = false WHERE gateway_id = 'new'")
         assert (await Hubs().unreachable(conn, asked, now=when("09:01")))[maria] == "The hub is offline"
+        await conn.execute("UPDATE ingest.gateway SET online = true")
+        await conn.execute(
+            "INSERT INTO ingest.device (device_id, practice_id, family, battery_percent) VALUES ('d', 1, 'canonical', 3)"
+        )
+        assert (await Hubs().unreachable(conn, asked, now=when("09:01")))[
+            maria
+        ] == "The battery of the device is flat"
+        await conn.execute("UPDATE ingest.device SET battery_percent = 80")
+        assert maria not in await Hubs().unreachable(conn, asked, now=when("09:01"))
+        await conn.execute("UPDATE ingest.gateway SET clock_error = '-3 hours' WHERE gateway_id = 'new'")
+        assert (await Hubs().unreachable(conn, asked, now=when("09:01")))[
+            maria
+        ] == "The clock of the hub is wrong"

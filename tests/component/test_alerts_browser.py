@@ -192,7 +192,8 @@ async def test_axe_finds_nothing_and_nothing_sticks_out(shop, width):
     async with at_work(shop, width=width) as page:
         for url in (
             "/queue", f"/queue/episode/{told.episode_id}", "/queue?tab=technical",
-            "/queue/measuring", "/queue/burden", "/queue/handover", "/queue/chain",
+            "/queue/measuring", "/queue/burden", "/queue/handover", "/queue/chain", "/queue/rota", "/queue/policy",
+            "/queue/benign", "/queue/today", "/queue?severity=critical",
         ):  # fmt: skip
             await page.goto(page.there.url + url)
             await page.wait_for_load_state("load")
@@ -200,6 +201,37 @@ async def test_axe_finds_nothing_and_nothing_sticks_out(shop, width):
             assert [(v["id"], v["nodes"][0]["html"][:160]) for v in found.response["violations"]] == [], url
             assert await page.evaluate("document.documentElement.scrollWidth <= innerWidth"), url
         assert page.complaints == [], page.complaints[:4]
+
+
+@pytest.mark.parametrize("width", [1400, 390], ids=["desk", "phone"])
+async def test_axe_finds_nothing_on_what_an_admin_changes_and_reads(shop, width):
+    async with shop.hands("dora") as dora:
+        staff = str(shop.clinic.staff["ana"].staff_id)
+        await dora.post("/queue/rota", staff_id=staff, starts="2026-01-05T02:00", ends="2026-01-05T17:00")
+    async with at_work(shop, "adm", width=width) as page:
+        for url in ("/queue/rota", "/queue/policy", "/queue/chain", "/reads"):
+            await page.goto(page.there.url + url)
+            await page.wait_for_load_state("load")
+            found = await Axe().run(page, options=AXE)
+            assert [(v["id"], v["nodes"][0]["html"][:160]) for v in found.response["violations"]] == [], url
+            assert await page.evaluate("document.documentElement.scrollWidth <= innerWidth"), url
+        assert page.complaints == [], page.complaints[:4]
+
+
+async def test_a_page_that_nobody_touches_is_left_for_the_sign_in_page(shop):
+    await opens(shop)
+    async with at_work(shop) as page:
+        await expect(page.locator("h1")).to_contain_text("Nothing urgent")
+        await page.clock.install()
+        await page.reload()
+        await expect(page.locator("h1")).to_contain_text("Nothing urgent")
+        await page.clock.fast_forward("14:30")
+        await expect(page.locator(".idle-warning")).to_be_visible()
+        await page.keyboard.press("Shift")
+        await expect(page.locator(".idle-warning")).to_have_count(0)
+        await page.clock.fast_forward("15:30")
+        await expect(page).to_have_url(re.compile(r"/sign-in\?idle=true&next=%2Fqueue"))
+        await expect(page.get_by_text("You were signed out because nobody used the page")).to_be_visible()
 
 
 async def test_the_timeline_is_drawn_with_and_without_javascript(shop):
