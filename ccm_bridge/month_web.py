@@ -21,6 +21,7 @@ from ccm_bridge import (
     packet_service,
     report_service,
     store,
+    story_service,
     time_store,
     time_web,
 )
@@ -35,6 +36,7 @@ from ccm_bridge.overview_service import Glance, LastMeasured, Line
 from ccm_bridge.packet import Evidence
 from ccm_bridge.service import WORKING, Refused
 from ccm_bridge.store import Connection, Told, Work
+from ccm_bridge.story_service import Moment
 from ccm_bridge.time_store import Written
 
 CODE_WORDS: dict[str, str] = {
@@ -223,6 +225,43 @@ def router(  # noqa: C901, PLR0915 - a table of routes
             conn, zone=zone, month=month, now=desk.now(), days=days, patients=[patient_id]
         )
         return found[0]
+
+    async def _moments(
+        request: Request, text: str, patient_id: UUID
+    ) -> tuple[Tag, date, list[Moment]] | Response:
+        who, month = desk.who(request), read_month(text)
+        if month is None:
+            return gone(request, "A month is written like 2026-11.")
+        async with desk.transaction(request) as conn:
+            if not await desk.patients(conn, [patient_id]):
+                return gone(request, "There is no such patient here.")
+            row = await _one(conn, who.zone, month, patient_id)
+            name = (await tags(desk, conn, [patient_id], today(desk, who)))[patient_id]
+            return name, month, await story_service.story(conn, row, patient_id=patient_id, origins=origins)
+
+    @routes.get("/month/{text}/patient/{patient_id}/story")
+    async def story(request: Request, text: str, patient_id: UUID) -> Response:
+        """The month in the order of time, every line with the way to its row."""
+        found = await _moments(request, text, patient_id)
+        if isinstance(found, Response):
+            return found
+        name, month, moments = found
+        days = story_service.by_day(moments, ZoneInfo(desk.who(request).zone))
+        return desk.page(request, "ccm_bridge/story.html", patient=name, month=month, days=days)
+
+    @routes.get("/month/{text}/patient/{patient_id}/story.txt")
+    async def story_as_text(request: Request, text: str, patient_id: UUID) -> Response:
+        """The same to copy into another record."""
+        found = await _moments(request, text, patient_id)
+        if isinstance(found, Response):
+            return found
+        name, month, moments = found
+        zone = desk.who(request).zone
+        title = f"{name.name}, MRN {name.mrn}, {month:%B %Y} ({zone})"
+        return Response(
+            story_service.as_text(moments, title=title, zone=ZoneInfo(zone)),
+            media_type="text/plain; charset=utf-8",
+        )
 
     @routes.post("/month/{text}/patient/{patient_id}/check")
     async def check(request: Request, text: str, patient_id: UUID) -> Response:

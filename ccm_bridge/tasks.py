@@ -165,7 +165,7 @@ _NEXT = Item(key="next", text="Agreed when to measure next, and when to call us 
 _PRESSURE = (
     Item(
         key="symptoms",
-        text="Asked about chest pain, breathlessness, headache, changed sight or speech",
+        text="Asked about chest pain, breathlessness, swollen feet or weight gain, headache, changed sight or speech",
     ),
     Item(
         key="technique",

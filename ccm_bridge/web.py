@@ -24,9 +24,9 @@ def router(
     routes = APIRouter()
     routes.include_router(task_web.router(desk))
     routes.include_router(time_web.router(desk))
+    routes.include_router(paper_web.router(desk, days, origins))
     routes.include_router(month_web.router(desk, days, origins, last_measured))
     routes.include_router(people_web.router(desk))  # before care: "practice" is no patient's id
     routes.include_router(care_web.router(desk))
-    routes.include_router(paper_web.router(desk, days, origins))
     routes.include_router(chain_web.router(desk, days, origins))
     return routes

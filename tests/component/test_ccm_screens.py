@@ -638,6 +638,8 @@ async def test_for_another_practice_nothing_of_ours_exists(clinic):
         ],
         ("GET", f"/month/2026-11/patient/{people.maria}/letter", {}, 404),
         ("GET", f"/month/2026-11/patient/{people.maria}/letter.pdf", {}, 404),
+        ("GET", f"/month/2026-11/patient/{people.maria}/story", {}, 404),
+        ("GET", f"/month/2026-11/patient/{people.maria}/story.txt", {}, 404),
         ("POST", f"/month/2026-11/patient/{people.maria}/letter", {"to": "patient", "how": "x"}, 404),
         ("GET", "/care/practice", {}, 200),
         ("POST", "/care/practice", {"kind": "access_24_7"}, 422),
@@ -698,6 +700,24 @@ async def test_the_letter_tells_the_month_in_plain_words(clinic):
     ):
         assert words in page, words
     assert "99490" not in page
+
+
+async def test_the_story_tells_the_month_in_the_order_of_time_with_the_way_to_each_row(clinic):
+    people = clinic.people
+    async with clinic.browser(people.ana) as ana:
+        await ana.post("/entries", data=entry(people))
+        await ana.post(
+            f"/tasks/{TASK}/moves", data={"move": "escalate", "note": "Ankles swollen. More diuretic?"}
+        )
+        page = (await ana.get(f"/month/2026-11/patient/{people.maria}/story")).text
+        text = (await ana.get(f"/month/2026-11/patient/{people.maria}/story.txt")).text
+    (one,) = re.findall(r'href="/chain/entry/([0-9a-f-]+)"', page)
+    assert f"/chain/reading/{READING}" in page
+    order = ["Mornings rose three days in a row.", "172/96", "Ankles swollen. More diuretic?"]
+    places = [text.index(words) for words in order]
+    assert places == sorted(places)
+    assert "22:00 CCM" in text
+    assert one
 
 
 async def test_what_the_plans_ask_for_is_made_once(clinic):
