@@ -246,6 +246,8 @@ class Around:
     """What else the month's row shows: work and episodes."""
 
     open_tasks: int = 0
+    next_task: str = ""  # the open task that is due first
+    next_due: datetime | None = None
     episodes: int = 0
     open_episodes: int = 0
 
@@ -255,11 +257,11 @@ async def around(
 ) -> dict[UUID, Around]:
     """Open tasks now, and the episodes that moved in the month: how many, and how many still stand open."""
     tasks = await conn.execute(
-        """SELECT patient_id, count(*) FROM ccm.task
+        """SELECT patient_id, count(*), (array_agg(title ORDER BY due_at))[1], min(due_at) FROM ccm.task
             WHERE patient_id = ANY(%s) AND state NOT IN ('done', 'cancelled') GROUP BY 1""",
         (list(patients),),
     )
-    open_tasks = dict(await tasks.fetchall())
+    open_tasks = {row[0]: row[1:] for row in await tasks.fetchall()}
     moved = await conn.execute(
         """SELECT patient_id, count(*), count(*) FILTER (WHERE last <> 'closed') FROM (
                SELECT DISTINCT ON (episode_id) patient_id, move AS last FROM ccm.episode_move
@@ -271,7 +273,9 @@ async def around(
     episodes = {row[0]: (row[1], row[2]) for row in await moved.fetchall()}
     return {
         patient: Around(
-            open_tasks=open_tasks.get(patient, 0),
+            open_tasks=open_tasks.get(patient, (0, "", None))[0],
+            next_task=open_tasks.get(patient, (0, "", None))[1],
+            next_due=open_tasks.get(patient, (0, "", None))[2],
             episodes=episodes.get(patient, (0, 0))[0],
             open_episodes=episodes.get(patient, (0, 0))[1],
         )

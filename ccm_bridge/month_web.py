@@ -390,7 +390,24 @@ def _glanced(one: Line, name: Tag, around: Around, on: date) -> dict[str, Any]:
         "plan_days": (on - one.plan_signed_at.date()).days if one.plan_signed_at else None,
         "plan_due": bool(one.plan_review_on and one.plan_review_on <= on),
         "days": _reach(one.window, on, measured_today=one.last_day == on) if one.window else None,
+        "next": next_action(one, around, on),
     }
+
+
+QUIET_DAYS = 7
+
+
+def next_action(one: Line, around: Around, on: date) -> str:
+    """What this patient needs next, clinical need first; never a contact for the sake of minutes."""
+    if around.open_episodes:
+        return "Settle the open alert"
+    if around.open_tasks:
+        return around.next_task
+    if Program.RPM in one.programs and one.last_day and (on - one.last_day).days > QUIET_DAYS:
+        return f"Ask how they are: no reading for {(on - one.last_day).days} days"
+    if one.plan_review_on and one.plan_review_on <= on:
+        return "Review the care plan"
+    return "Give a copy of the plan" if one.plan_signed_at and not one.plan_copied else ""
 
 
 def _line(row: Row) -> dict[str, Any]:
