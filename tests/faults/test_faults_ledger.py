@@ -7,9 +7,12 @@ import random
 import signal
 import socket
 import sys
+from collections import Counter
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 from uuid import uuid4
+from zoneinfo import ZoneInfo
 
 import httpx
 import psycopg
@@ -18,7 +21,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from ccm_bridge import month_service, time_service, time_store
 from ccm_bridge.chain import verify
-from ccm_bridge.ledger import Contact, Doing
+from ccm_bridge.ledger import Contact, Doing, Span, split_at_months
 from ccm_bridge.time_service import Logged
 from ccm_bridge.verify_store import anchor_database, verify_database
 from tests.ccm_people import settle
@@ -238,6 +241,131 @@ async def test_only_the_anchor_notices_a_tail_that_was_cut_and_a_chain_rebuilt(l
     forged = Ed25519PrivateKey.generate()
     other = await verify_database(fresh_database.pipeline, key=forged.public_key(), kept=kept)
     assert any(f.table == "anchor" for f in other.findings)
+
+
+async def test_tampering_by_row_is_counted(ledger, fresh_database):
+    """The same as above in one database, for the figure: rows deleted, inserted, swapped, moved, taken away."""
+    caught = 0
+    for _, sql in TAMPERINGS:
+        conn = await lay_bare(fresh_database.superuser)
+        async with conn.transaction(force_rollback=True):
+            await conn.execute(sql)
+            caught += any([await faults_of(conn, table) for table in ("time_entry", "time_void")])
+        await conn.close()
+    print(f"rows deleted, inserted, swapped, moved: {caught} of {len(TAMPERINGS)} caught")
+    assert caught == len(TAMPERINGS)
+
+
+# Timers, writers, clocks --------------------------------------------------------------------------------
+
+CRASHES = 100
+
+
+async def test_a_hundred_crashes_in_a_running_timer_lose_at_most_one_beat_each(people):
+    """The browser dies at any moment; its person comes back an hour later and finds what the beats prove."""
+    draw, lost, at = random.Random(6), [], TEN
+    for _ in range(CRASHES):
+        worked = draw.uniform(1, 600)  # seconds until it dies
+        timer_id = uuid4()
+        async with people.desk(people.ana) as conn:
+            await time_service.start(
+                conn, people.ana, timer_id, patient_id=people.maria, task_id=None, program="CCM", activity="check_in", now=at
+            )  # fmt: skip
+            for n in range(1, int(worked // 15) + 1):
+                beat_at = at + timedelta(seconds=15 * n)
+                for _ in range(draw.choice((1, 1, 1, 2))):  # some are sent twice
+                    await time_service.beat(conn, people.ana, timer_id, n=n, stretch=0, ago=0.0, now=beat_at)
+        back = at + timedelta(hours=1)
+        async with people.desk(people.ana) as conn:
+            found = await time_store.open_timer(conn, people.ana.staff_id)
+            assert found is not None, "it is offered on return"
+            assert found.timer_id == timer_id
+            await time_service.stop(conn, people.ana, timer_id, now=back)
+            done = await time_service.log_timer(conn, people.ana, timer_id, doing(people.maria), now=back)
+            if not isinstance(done, Logged):
+                await time_service.discard(conn, people.ana, timer_id)
+        lost.append(worked - (done.seconds if isinstance(done, Logged) else 0))
+        at += timedelta(hours=2)
+    print(f"timer: {CRASHES} crashes, lost at most {max(lost):.1f} s each, {sum(lost) / CRASHES:.1f} s on average, none offered too much: least {min(lost):.1f} s")  # fmt: skip
+    assert max(lost) <= 15
+    assert min(lost) >= 0
+
+
+async def test_sixteen_writers_and_their_retries_leave_no_overlap_no_fork_and_no_deadlock(
+    people, fresh_database
+):
+    accepted, refused, deadlocks = [], 0, 0
+
+    async def writer(number):
+        nonlocal refused, deadlocks
+        who = (people.ana, people.ben, people.cora, people.dora)[number % 4]
+        for turn in range(20):
+            entry_id, start = uuid4(), TEN + timedelta(minutes=7 * turn + number)
+            for _ in range(2):  # the answer was lost: asked again
+                try:
+                    async with people.desk(who) as conn:
+                        done = await time_service.log_by_hand(
+                            conn, who, entry_id, doing(people.maria), start=start, end=start + timedelta(minutes=10), attested=True, now=LATER
+                        )  # fmt: skip
+                except psycopg.errors.DeadlockDetected:
+                    deadlocks += 1
+                    continue
+            if isinstance(done, Logged):
+                accepted.append(done)
+            else:
+                refused += 1
+
+    began = asyncio.get_running_loop().time()
+    await asyncio.gather(*(writer(n) for n in range(16)))
+    took = asyncio.get_running_loop().time() - began
+    async with await psycopg.AsyncConnection.connect(fresh_database.pipeline) as conn:
+        cur = await conn.execute(
+            """SELECT count(*) FILTER (WHERE a.entry_id < b.entry_id AND a.span && b.span) FROM ccm.time_entry a
+                 JOIN ccm.time_entry b USING (staff_id)"""
+        )
+        (pairs,) = await cur.fetchone()
+        (rows,) = await (await conn.execute("SELECT count(*) FROM ccm.time_entry")).fetchone()
+    report = await verify_database(fresh_database.pipeline)
+    print(
+        f"16 writers, 640 requests: {rows} rows, {refused} refused, {pairs} overlapping pairs, {deadlocks} deadlocks, "
+        f"{len(report.findings)} faults of the chain, {640 / took:.0f} requests/s"
+    )
+    assert (pairs, deadlocks, report.findings) == (0, 0, ())
+    assert rows == len(accepted)
+
+
+def test_months_and_seconds_equal_a_plain_oracle_in_six_zones_over_five_years():
+    """DST both ways, every month's end, leap days: an hour around each edge, second by second at the edge itself."""
+    zones = ("America/New_York", "America/Phoenix", "America/Los_Angeles", "Pacific/Honolulu", "Europe/Berlin", "Asia/Kathmandu")  # fmt: skip
+    edges = tried = differing = 0
+    draw = random.Random(15)
+    for name in zones:
+        zone = ZoneInfo(name)
+        hours = [datetime(2024, 1, 1, tzinfo=UTC) + timedelta(hours=h) for h in range(24 * 365 * 5 + 24 * 2)]
+        for before, after in pairwise(hours):
+            here, there = before.astimezone(zone), after.astimezone(zone)
+            if here.month == there.month and here.utcoffset() == there.utcoffset():
+                continue
+            edges += 1
+            for _ in range(20):
+                start = before + timedelta(seconds=draw.randint(-7200, 3600))
+                span = Span(start=start, end=start + timedelta(seconds=draw.randint(1, 4 * 3600)))
+                oracle = Counter()
+                for second in range(int(span.start.timestamp()), int(span.end.timestamp()), 60):
+                    minute = min(60, int(span.end.timestamp()) - second)
+                    first = datetime.fromtimestamp(second, zone).date().replace(day=1)
+                    last = datetime.fromtimestamp(second + minute - 1, zone).date().replace(day=1)
+                    if first == last:
+                        oracle[first] += minute
+                    else:
+                        for each in range(second, second + minute):
+                            oracle[datetime.fromtimestamp(each, zone).date().replace(day=1)] += 1
+                said = {piece.month: piece.span.seconds for piece in split_at_months(span, zone)}
+                tried += 1
+                differing += said != dict(oracle)
+    print(f"clocks: {tried} spans around {edges} edges (month ends, both changes of the clocks) in {len(zones)} zones, {differing} differing")  # fmt: skip
+    assert differing == 0
+    assert edges > 6 * 60
 
 
 # A web process that dies while people log minutes --------------------------------------------------------
