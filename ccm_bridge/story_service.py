@@ -5,7 +5,7 @@ Nothing is written for it: every line is a row of evidence that stands elsewhere
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 from zoneinfo import ZoneInfo
@@ -17,6 +17,9 @@ from ccm_bridge.origins import Origins
 from ccm_bridge.service import MOVE_WORDS
 from ccm_bridge.store import Connection
 from ccm_bridge.tasks import concern_words
+
+LED_THERE = timedelta(days=3)
+"""How far back the readings before an alert are told."""
 
 STEPS = {
     "reviewed": "reviewed the month",
@@ -111,7 +114,13 @@ async def _alerts(
     ]
     if origins is None:
         return moves
-    ids = list(dict.fromkeys(reading for one in told for reading in one.readings))
+    measured = dict(
+        await origins.readings(conn, list(dict.fromkeys(r for one in told for r in one.readings)))
+    )
+    for one in told:
+        if one.move == "opened":  # what led there, also where the alert itself names its last reading only
+            before = await origins.of_patient(conn, patient_id, start=one.at - LED_THERE, end=one.at)
+            measured |= {reading.reading_id: reading for reading in before}
     return moves + [
         Moment(
             at=one.effective_at,
@@ -120,7 +129,7 @@ async def _alerts(
             words=f"{one.value}, from {one.device_id}",
             href=f"/chain/reading/{one.reading_id}",
         )
-        for one in (await origins.readings(conn, ids)).values()
+        for one in measured.values()
     ]
 
 

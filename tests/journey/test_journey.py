@@ -7,6 +7,7 @@ import io
 import os
 import subprocess
 import sys
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
 from zoneinfo import ZoneInfo
@@ -76,6 +77,33 @@ async def enrolled(product, patient_id: UUID, practice: int):
         )
 
 
+@contextmanager
+def played(product, gateway, device, lines, last, folder, *, live_days=0):
+    """A diary played by a real gateway agent with a durable outbox, until the block is left."""
+    diary = folder / f"{device}.csv"
+    diary.write_text("\n".join(lines) + "\n")
+    ahead = (last.date() - datetime.now(UTC).date()).days
+    agent = subprocess.Popen(
+        [
+            sys.executable, "-m", "deploy.cli", "gateway", "play", "--id", gateway.name, "--outbox", str(folder / f"{device}.sqlite"),
+            "--diary", str(diary), "--form", "bp", "--device", device, "--zone", "UTC", "--ahead", str(ahead), "--live-days", str(live_days), "--last-day-seconds", "4",
+        ],
+        cwd=ROOT,
+        env={
+            "PATH": os.environ["PATH"],
+            "LAMPLIGHT_MQTT": product.stack.mqtt,
+            "LAMPLIGHT_MQTT_CA": str(gateway.ca),
+            "LAMPLIGHT_MQTT_CERT": str(gateway.cert),
+            "LAMPLIGHT_MQTT_KEY": str(gateway.key),
+        },
+    )  # fmt: skip
+    try:
+        yield
+    finally:
+        agent.terminate()
+        agent.wait(20)
+
+
 def test_a_diary_line_becomes_a_claim_line_and_every_step_names_the_one_before(product, tmp_path):
     practice = product.practice(11)
     ana = product.person(practice, "Ana", "nurse")
@@ -88,25 +116,8 @@ def test_a_diary_line_becomes_a_claim_line_and_every_step_names_the_one_before(p
     # 1. The cuff's diary, played by a real gateway agent with a durable outbox.
     now = datetime.now(UTC)
     last = now - timedelta(minutes=2)
-    diary = tmp_path / "maria.csv"
     lines = a_diary(last)
-    diary.write_text("\n".join(lines) + "\n")
-    ahead = (last.date() - now.date()).days
-    agent = subprocess.Popen(
-        [
-            sys.executable, "-m", "deploy.cli", "gateway", "play", "--id", "gw-journey", "--outbox", str(tmp_path / "outbox.sqlite"),
-            "--diary", str(diary), "--form", "bp", "--device", "cuff-journey", "--zone", "UTC", "--ahead", str(ahead), "--live-days", "0",
-        ],
-        cwd=ROOT,
-        env={
-            "PATH": os.environ["PATH"],
-            "LAMPLIGHT_MQTT": product.stack.mqtt,
-            "LAMPLIGHT_MQTT_CA": str(gateway.ca),
-            "LAMPLIGHT_MQTT_CERT": str(gateway.cert),
-            "LAMPLIGHT_MQTT_KEY": str(gateway.key),
-        },
-    )  # fmt: skip
-    try:
+    with played(product, gateway, "cuff-journey", lines, last, tmp_path):
         product.until(
             "SELECT count(*) FROM ingest.reading WHERE patient_id = %s", maria, is_true=lambda n: n == 81
         )
@@ -114,9 +125,6 @@ def test_a_diary_line_becomes_a_claim_line_and_every_step_names_the_one_before(p
         episode = product.until(
             "SELECT min(episode_id::text) FROM alerts.episode WHERE patient_id = %s", maria
         )
-    finally:
-        agent.terminate()
-        agent.wait(20)
     assert product.one("SELECT count(*) FROM alerts.episode WHERE patient_id = %s", maria) == 1
 
     # 3. The nurse, without JavaScript: sees it, claims it, settles it, asks for work. Chris sees nothing.
