@@ -29,7 +29,7 @@ from deploy.origins import Archives
 from deploy.people import Staff
 from deploy.pump import Course, Pump, consumer
 from deploy.relay import Relay
-from deploy.settings import Settings, SettingsError
+from deploy.settings import Secret, Settings, SettingsError
 from deploy.web.frame import Desk, Link
 from deploy.web.site import site
 from ingest import enrol_web, fleet_web, wire
@@ -52,7 +52,10 @@ from ingest.webhooks import Vendor
 from ingest.withings_cloud import Withings
 from risk import web as risk_web
 from risk.events import SCORES, Said
+from risk.model_store import loaded
+from risk.scoring import Model
 from risk.service import RiskRoom
+from risk.store import packaged_model
 
 READS: Any = Told
 HEARS: Any = Said
@@ -230,12 +233,25 @@ async def archives(settings: Settings, opened: AsyncExitStack, life: Life) -> No
 
 async def risk(settings: Settings, opened: AsyncExitStack, life: Life) -> None:
     """readings.v1 → scores.v1"""
+    settings.require("kafka", "database")
+    live, shadow = await models(settings.database)
     await pumped(
         settings,
         opened,
         life,
-        (Course(room="risk", source=READINGS, reads=READS, target=SCORES), RiskRoom()),
+        (Course(room="risk", source=READINGS, reads=READS, target=SCORES), RiskRoom(live, shadow=shadow)),
     )
+
+
+async def models(dsn: Secret) -> tuple[Model, Model | None]:
+    """The model that is live and the one in the shadow, as they were placed; until the next start nothing changes them."""
+    async with database.pool(dsn, size=1) as pool:
+
+        async def read() -> tuple[Model, Model | None]:
+            async with pool.connection() as conn:
+                return await loaded(conn, packaged_model())
+
+        return await database.steadily(pool, read, what="models")
 
 
 def ways(settings: Settings) -> dict[Channel, Way]:
@@ -320,12 +336,13 @@ async def web(settings: Settings, opened: AsyncExitStack, life: Life) -> None:
         secure=settings.public_url.startswith("https://"),
         scripts=("/static/ccm_bridge/timer.js",),
     )
+    live, _ = await models(settings.database_web)
     bell = Bell(settings.database_web.reveal())
     pages = site(
         desk,
         [
             alerts_web.router(desk, bell),
-            risk_web.router(desk, Dispositions()),
+            risk_web.router(desk, Dispositions(), live),
             ccm_web.router(desk, days=device_days, last_measured=last_measured, origins=Archives()),
             fleet_web.router(desk),
             ingest_web.router(desk, strongbox(settings)),

@@ -1,11 +1,17 @@
 """`lamplight risk`: the scorer on a file, its training, and its what-if. Light to import: the work is imported late."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
+T = TypeVar("T")
 if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+    from datetime import datetime
+
+    from psycopg import AsyncConnection
+
     from ingest.events import Reading
     from risk.replay import NoReading
 
@@ -140,6 +146,101 @@ def what_if(
             typer.echo(
                 f"  {one.at:%Y-%m-%d %H:%M}  {names[one.patient_id]}  {one.tier.value:8}  {one.reason}"
             )
+
+
+models = typer.Typer(no_args_is_help=True, help="Models beside the ones that ship: in the shadow, then live.")
+app.add_typer(models, name="model")
+Database = Annotated[
+    str, typer.Option(envvar="LAMPLIGHT_DATABASE", show_envvar=True, help="DSN of the services.")
+]
+By = Annotated[str, typer.Option(help="Who says so: a name people know.")]
+Reason = Annotated[str, typer.Option(help="Why.")]
+
+
+def _with_models(database: str, work: "Callable[[AsyncConnection[Any], datetime], Awaitable[T]]") -> "T":
+    """Do something with the models in one transaction; what is refused is said and exits 1."""
+    import asyncio
+    from datetime import UTC, datetime
+
+    from psycopg import AsyncConnection
+
+    from risk.candidate import CandidateRefused
+
+    async def done() -> "T":
+        async with await AsyncConnection.connect(database) as conn, conn.transaction():
+            return await work(conn, datetime.now(UTC))
+
+    try:
+        return asyncio.run(done())
+    except CandidateRefused as refused:
+        typer.echo(str(refused), err=True)
+        raise typer.Exit(1) from None
+
+
+@models.command("list")
+def list_models(database: Database) -> None:
+    """Every model that was ever placed, and what ships."""
+    from risk.candidate import Kind, shipped
+    from risk.model_store import listed
+
+    for kind in Kind:
+        typer.echo(f"{shipped(kind).version:16} {kind.value:8} ships with the product")
+    for version, kind, state, by, reason, since in _with_models(database, lambda conn, _: listed(conn)):
+        typer.echo(f"{version:16} {kind:8} {state:8} since {since:%Y-%m-%d %H:%M} by {by}: {reason}")
+
+
+@models.command()
+def shadow(
+    file: Annotated[Path, typer.Argument(exists=True, dir_okay=False, help="As `risk train` wrote it.")],
+    database: Database,
+    by: By,
+    reason: Reason,
+) -> None:
+    """Place a trained model in the shadow: scored beside the live one from the scorer's next start, shown to nobody."""
+    from risk.candidate import Candidate
+    from risk.model_store import into_shadow
+
+    content = file.read_text(encoding="utf-8")
+    _with_models(
+        database,
+        lambda conn, now: into_shadow(conn, Candidate.read(content), by=by, reason=reason, now=now),
+    )
+    typer.echo("In the shadow. Restart the risk service to begin.")
+
+
+@models.command()
+def promote(
+    version: Annotated[str, typer.Argument(help="Of the model in the shadow.")],
+    database: Database,
+    by: By = "",
+    reason: Reason = "",
+) -> None:
+    """Compare the shadow with the live model; with --by and --reason, make it the live one."""
+    from risk.candidate import comparison
+    from risk.model_store import promote as make_live
+    from risk.model_store import rivals
+
+    for line in comparison(*_with_models(database, lambda conn, _: rivals(conn, version))):
+        typer.echo(line)
+    if not (by.strip() and reason.strip()):
+        typer.echo("Nothing was changed: say --by and --reason to promote it.")
+        return
+    _with_models(database, lambda conn, now: make_live(conn, version, by=by, reason=reason.strip(), now=now))
+    typer.echo(f"{version} is live from the next start of the risk service and the web.")
+
+
+@models.command()
+def retire(
+    version: Annotated[str, typer.Argument(help="Of a model in the shadow or live.")],
+    database: Database,
+    by: By,
+    reason: Reason,
+) -> None:
+    """Take a model away; without a live one of its kind the one that ships is live again."""
+    from risk.model_store import retire as take_away
+
+    _with_models(database, lambda conn, now: take_away(conn, version, by=by, reason=reason, now=now))
+    typer.echo(f"{version} is retired from the next start on.")
 
 
 training = typer.Typer(no_args_is_help=True, help="Learn offline what is shipped; nothing retrains itself.")

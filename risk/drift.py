@@ -160,8 +160,7 @@ def shift(
     held = hold(robust, anchor, trust, against)
     seen = features(held, robust, against, alike, people)
     distance = plain(robust, slots_a_day, people)
-    mirror = np.ones(seen.shape[1])
-    mirror[:-1] = -1.0
+    rise, fall = reading.both(seen)
     # Beginning and size, by Bayes over the bank: a change of usual size, against none.
     expected = np.reshape((AMPLITUDE * people.spread) ** 2, (-1, 1))
     error = robust.spread[:, None] ** 2 * alike / held.power
@@ -174,8 +173,8 @@ def shift(
     chance = 1.0 / (1.0 + np.exp(-np.clip(mean, -50.0, 50.0)))
     size = held.size * sure * share
     return Shift(
-        rise=reading.read(seen) + distance,
-        fall=reading.read(seen * mirror) - distance,
+        rise=rise + distance,
+        fall=fall - distance,
         level=held.calm - chance * (size * held.mixing).sum(axis=1),
         precision=held.precision,
         change=(size * against.now).sum(axis=1),
@@ -196,10 +195,19 @@ class Learnt:
     out: Floats
     scales: dict[str, dict[str, "Scale"]]
 
-    def read(self, seen: Floats) -> Floats:
-        """Evidence that the pattern is a recent change."""
-        evidence: Floats = np.maximum(seen @ self.hidden + self.offset, 0.0) @ self.out
-        return evidence
+    def both(self, seen: Floats) -> tuple[Floats, Floats]:
+        """Evidence that the pattern is a recent rise, and that it is a recent fall.
+
+        A fall is the same pattern upside down: all features but the last change their sign. So the large product is
+        taken once, and the last feature's share is added to it and to its opposite.
+        """
+        shared = seen[:, :-1] @ self.hidden[:-1]
+        rest = seen[:, -1:] * self.hidden[-1] + self.offset
+        opposite = rest - shared
+        np.maximum(opposite, 0.0, out=opposite)
+        shared += rest
+        np.maximum(shared, 0.0, out=shared)
+        return shared @ self.out, opposite @ self.out
 
 
 @dataclass(frozen=True)
@@ -256,18 +264,23 @@ def described() -> dict[str, Any]:
     }
 
 
+def stored() -> str:
+    """The reading that ships with the product, as it was written."""
+    return files("risk").joinpath("models/drift.json").read_text(encoding="utf-8")
+
+
 @cache
 def learnt() -> Learnt:
     """The reading that ships with the product."""
-    return understood(json.loads(files("risk").joinpath("models/drift.json").read_text(encoding="utf-8")))
+    return understood(json.loads(stored()))
 
 
-def months(quantities: tuple[str, ...], rise: Floats, fall: Floats) -> Floats:
+def months(reading: Learnt, quantities: tuple[str, ...], rise: Floats, fall: Floats) -> Floats:
     """Drift scores (rows, quantities, rise and fall): months between chance alerts, by SHARES of the budget."""
     heard = np.empty((*rise.shape, 2))
     for column, quantity in enumerate(quantities):
         for side, (name, evidence) in enumerate((("rise", rise), ("fall", fall))):
-            chance = learnt().scales[quantity][name].months(evidence[:, column])
+            chance = reading.scales[quantity][name].months(evidence[:, column])
             heard[:, column, side] = chance * SHARES[quantity][side]
     return heard
 
@@ -294,7 +307,5 @@ def threshold(budget: float) -> float:
 
 def card() -> dict[str, Any]:
     """The report card of the reading that ships."""
-    told: dict[str, Any] = json.loads(
-        files("risk").joinpath("models/drift.json").read_text(encoding="utf-8")
-    )["report"]
+    told: dict[str, Any] = json.loads(stored())["report"]
     return told

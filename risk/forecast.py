@@ -68,7 +68,12 @@ def understood(content: dict[str, Any]) -> Forecast:
     )
 
 
+def stored() -> str:
+    """The forecast that ships with the product, as it was written."""
+    return files("risk").joinpath("models/glucose.json").read_text(encoding="utf-8")
+
+
 @cache
 def packaged() -> Forecast:
     """The forecast that ships with the product."""
-    return understood(json.loads(files("risk").joinpath("models/glucose.json").read_text(encoding="utf-8")))
+    return understood(json.loads(stored()))

@@ -187,7 +187,7 @@ def _people(shape: Shape, rows: int) -> People:
     return People(**{field.name: column(field.name) for field in fields(People)})
 
 
-def measure(block: Block, batch: Batch) -> Measures:
+def measure(block: Block, batch: Batch, reading: drift.Learnt) -> Measures:
     """Level, spread, rhythm, trend, week, sitting and limits of every row, up to and including its own slot."""
     shape, rows, many = batch.shape, len(batch.at), len(batch.shape.quantities)
     people = _people(shape, rows)
@@ -195,7 +195,6 @@ def measure(block: Block, batch: Batch) -> Measures:
     robust = baseline.settle(past, people, shape.slots_a_day)
     trust = past.trust * drift.ANCHOR_SHARE
     anchor = np.where(trust > 0, past.anchor - robust.centre, 0.0)
-    reading = drift.learnt()
     found = drift.shift(
         robust, anchor, trust, shape.slots_a_day, people, reading, reading.alike[shape.kind.value]
     )
@@ -213,7 +212,9 @@ def measure(block: Block, batch: Batch) -> Measures:
 
     seen, since = table(robust.seen), batch.slot - np.maximum(block["first"], batch.reset)
     enough = batch.heard[:, None] & (seen >= drift.SLOTS_TO_SPEAK)
-    months = drift.months(shape.quantities, table(found.rise), table(found.fall)) * enough[:, :, None]
+    months = (
+        drift.months(reading, shape.quantities, table(found.rise), table(found.fall)) * enough[:, :, None]
+    )
     week, sitting = table(_week(past, shape)), _sitting(block, batch)
     return Measures(
         level=table(level),

@@ -6,7 +6,7 @@ Python only to write the scores down, and words only for readings that have some
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from itertools import groupby
 from operator import itemgetter
@@ -37,13 +37,14 @@ TRENDS: dict[str, tuple[Concern, Concern]] = {
 
 @dataclass(frozen=True)
 class Model:
-    """What is loaded once: the glucose forecast, if one is there and fits."""
+    """What is loaded once: how the bank of changes is read, and the glucose forecast, if one is there and fits."""
 
     forecast: Forecast | None = None
+    reading: drift.Learnt = field(default_factory=drift.learnt)
 
     @property
     def version(self) -> str:
-        return f"{drift.learnt().version}+{self.forecast.version if self.forecast else 'none'}"
+        return f"{self.reading.version}+{self.forecast.version if self.forecast else 'none'}"
 
 
 def score(
@@ -105,7 +106,7 @@ def score_batch(
     shape = SHAPES[readings[0].kind]
     block = unpack([empty(shape) if memory is None else memory for memory in memories], shape)
     batch = take_in(block, shape, readings, plans)
-    sheet = _Sheet.of(block, batch, measure(block, batch), model)
+    sheet = _Sheet.of(block, batch, measure(block, batch, model.reading), model)
     return pack(block), [
         sheet.scored(row, reading, plan)
         for row, (reading, plan) in enumerate(zip(readings, plans, strict=True))

@@ -8,12 +8,16 @@ from itertools import groupby
 from typing import Any
 
 import psycopg
+import structlog
 
 from ingest.events import Kind, Reading, Told, Withdrawn, fact_id
-from risk import retraction_store, rules, store
+from risk import model_store, retraction_store, rules, store
 from risk.events import Concern, Finding, Retracted, Said, Scored, Tier
+from risk.measures import Plan
 from risk.scoring import Model, score_all, without
 from risk.store import Key
+
+log = structlog.get_logger()
 
 PATIENTS_KEPT = 100_000
 """Memories held in this process, the least recently heard leaving first: about 1.5 KB each."""
@@ -22,8 +26,11 @@ PATIENTS_KEPT = 100_000
 class RiskRoom:
     """Scores the readings of a partition, keeping each patient's memory while the partition is ours."""
 
-    def __init__(self, model: Model | None = None, *, kept: int = PATIENTS_KEPT) -> None:
+    def __init__(
+        self, model: Model | None = None, *, shadow: Model | None = None, kept: int = PATIENTS_KEPT
+    ) -> None:
         self._model = store.packaged_model() if model is None else model
+        self._shadow = shadow
         self._memories: OrderedDict[Key, bytes] = OrderedDict()
         self._kept = kept
 
@@ -85,6 +92,7 @@ class RiskRoom:
             conn, list({event.patient_id for event in events}), list({event.practice_id for event in events})
         )
         plans = [decided.plan(event.practice_id, event.patient_id, event.effective_at) for event in events]
+        before = dict(memories) if self._shadow else memories
         scored = score_all(memories, events, plans, self._model)
         changed = {
             key: (event.practice_id, key, memories[key], event.effective_at)
@@ -92,8 +100,32 @@ class RiskRoom:
         }
         await store.keep(conn, list(changed.values()))
         await store.tell(conn, scored)
+        if self._shadow:
+            await self._beside(conn, before, events, plans, self._shadow)
         self._hold(memories)
         return scored
+
+    async def _beside(
+        self,
+        conn: psycopg.AsyncConnection[Any],
+        before: dict[Key, bytes],
+        events: Sequence[Reading],
+        plans: Sequence[Plan],
+        shadow: Model,
+    ) -> None:
+        """Score the same readings by the shadow, from the same memories, into its own table. It can harm nobody.
+
+        Memories hold readings and no model's opinion, so the shadow has none of its own. Whatever it does wrong is
+        undone by the savepoint, said once, and ends the shadow in this process; the live score is already written.
+        """
+        try:
+            async with conn.transaction():
+                await model_store.tell_shadow(conn, score_all(before, events, plans, shadow))
+        except psycopg.OperationalError:
+            raise  # the database, not the shadow: the whole batch is tried again
+        except Exception as error:  # noqa: BLE001 - a model under trial may fail in any way
+            self._shadow = None
+            log.error("risk.shadow_failed", model=shadow.version, error=type(error).__name__)  # noqa: TRY400 - its text may quote health data
 
     async def park(
         self, conn: psycopg.AsyncConnection[Any], event: Told, *, reason: str, now: datetime

@@ -55,9 +55,8 @@ def corrected(seen: Floats, variance: Floats) -> Floats:
 def spoken(weights: Weights, seen: Floats, variance: Floats) -> tuple[Floats, Floats]:
     """Evidence for a rise and for a fall at every reading of a stream."""
     reading = Learnt("in training", {}, *weights, {})
-    told, mirror = corrected(seen, variance), np.ones(seen.shape[1] - 1)
-    mirror[:-1] = -1.0
-    return reading.read(told) + seen[:, -1], reading.read(told * mirror) - seen[:, -1]
+    rise, fall = reading.both(corrected(seen, variance))
+    return rise + seen[:, -1], fall - seen[:, -1]
 
 
 def teach(streams: Sequence[Stream], seen: Sequence[Floats], variance: Floats, *, seed: int) -> Weights:
