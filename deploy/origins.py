@@ -61,6 +61,15 @@ READING: LiteralString = """
 
 
 def _measured(row: tuple[Any, ...]) -> Measured:
-    names: tuple[str, ...] = ("reading_id", "patient_id", "caused_by", "systolic", "diastolic", "pulse", "glucose", "beyond")
+    names: tuple[str, ...] = (
+        "reading_id",
+        "patient_id",
+        "caused_by",
+        "systolic",
+        "diastolic",
+        "pulse",
+        "glucose",
+        "beyond",
+    )
     names += ("device_id", "gateway_id", "effective_at", "received_at", "device_time", "time_rule")
     return Measured(**dict(zip(names, row[:14], strict=True)), flags=tuple(row[14]), raw=row[15])

@@ -42,7 +42,9 @@ class Settings:
     mqtt_ca: Path | None = None
     mqtt_cert: Path | None = None  # ingest's client certificate, or the gateway's
     mqtt_key: Path | None = None
-    authority: Path | None = None  # folder with ca.crt, ca.key and crl.pem: who may sign gateways' certificates
+    authority: Path | None = (
+        None  # folder with ca.crt, ca.key and crl.pem: who may sign gateways' certificates
+    )
     broker_reload: str = ""  # command that makes the broker read the revocation list again
     host: str = "127.0.0.1"
     web_port: int = 8080
@@ -55,7 +57,9 @@ class Settings:
     smtp_password: Secret = NO_SECRET
     webhook_secret: Secret = NO_SECRET  # signs calls by webhook; empty: none are posted
     vendor_key: Secret = NO_SECRET  # seals the secrets of vendors' clouds in the database: KEY, or NEW,OLD
-    refusal_key: Secret = NO_SECRET  # seals the bytes of what was refused, in the log and the database: KEY, or NEW,OLD
+    refusal_key: Secret = (
+        NO_SECRET  # seals the bytes of what was refused, in the log and the database: KEY, or NEW,OLD
+    )
     demo_file: Path | None = None  # where the demo keeps its sign-ins
 
     def require(self, *names: str) -> "Settings":

@@ -49,7 +49,9 @@ SERVICES = (
         command=("run", "authority"),
         settings=("DATABASE", "MQTT", "AUTHORITY", "BROKER_RELOAD"),
     ),
-    Service(name="web", command=("run", "web"), settings=("DATABASE_WEB", "WEB_PORT", "PUBLIC_URL", "REFUSAL_KEY")),
+    Service(
+        name="web", command=("run", "web"), settings=("DATABASE_WEB", "WEB_PORT", "PUBLIC_URL", "REFUSAL_KEY")
+    ),
 )
 """In the order of starting; they are stopped in reverse."""
 

@@ -35,7 +35,10 @@ FULL_PAUSE_S = 1.0
 LEAST_WAIT_S, MOST_WAIT_S = 0.2, 300.0
 LEAST_REDIAL_S, MOST_REDIAL_S = 0.25, 30.0
 RENEW_AGAIN_S = 4_000.0  # ingest takes one renewal an hour
-SETTINGS, RENEW = "settings", "renew"  # notes in the outbox: how to work; whether somebody wants a new certificate
+SETTINGS, RENEW = (
+    "settings",
+    "renew",
+)  # notes in the outbox: how to work; whether somebody wants a new certificate
 
 
 class _Flight:
@@ -328,7 +331,9 @@ class Agent:
         """Ask for the next certificate over this line."""
         if self._files is not None:
             self._asked_at = asyncio.get_running_loop().time()
-            line.tell(wire.renewal(self._id), _json(wire.Renewal(request=credential.request(self._files, self._id))))
+            line.tell(
+                wire.renewal(self._id), _json(wire.Renewal(request=credential.request(self._files, self._id)))
+            )
 
     def _renew_in_time(self, line: Line) -> None:
         if self._files is None or asyncio.get_running_loop().time() - self._asked_at < RENEW_AGAIN_S:

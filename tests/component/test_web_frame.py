@@ -138,7 +138,9 @@ async def test_a_nurse_sees_her_own_practice_and_nothing_else(clinic):
 async def test_after_a_restart_of_the_database_no_page_is_an_error(clinic, stack):
     await clinic.sign_in()
     at_once = [clinic.client.get("/things") for _ in range(6)]
-    assert {answer.text for answer in await asyncio.gather(*at_once)} == {"Maria"}  # several connections are open
+    assert {answer.text for answer in await asyncio.gather(*at_once)} == {
+        "Maria"
+    }  # several connections are open
     await asyncio.to_thread(stack.kill, "postgres")
     await asyncio.to_thread(stack.restart, "postgres")
     assert [(await clinic.client.get("/things")).text for _ in range(6)] == ["Maria"] * 6
