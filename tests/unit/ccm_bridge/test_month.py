@@ -506,3 +506,9 @@ def test_what_is_met_is_not_asked_of_anybody():
     decision, _ = decided(minute(22))
     assert because(decision) == ()
     assert all(step.reasons for step in because(decided(minute(22), enrolment=None)[0]))
+
+
+def test_a_code_that_is_gone_altogether_is_named_with_its_single_unit():
+    assert dropped({"99490": 1}, {}) == {"99490": 1}
+    assert dropped({"99439": 2}, {"99439": 1}) == {"99439": 1}
+    assert dropped({"99490": 1}, {"99490": 1}) == {}
