@@ -39,9 +39,9 @@ bench: $(READY) ## how fast, as ratios in one run
 evaluate: $(READY) ## how well the scorer does on real series
 	$(PYTEST) -s -m evaluation tests/evaluation $(ARGS)
 
-faults: $(READY) ## kill, freeze and cut while it works
+faults: $(READY) ## kill, freeze and cut while it works; each kill FAULT_ROUNDS=10 times
 	@$(LAMPLIGHT) install
-	$(PYTEST) -m fault tests/faults $(ARGS)
+	FAULT_ROUNDS=$(or $(FAULT_ROUNDS),10) $(PYTEST) -s -m fault tests/faults $(ARGS)
 
 fuzz: $(READY) ## coverage-guided fuzzing of every decoder; SECONDS_OF_FUZZ=60
 	.venv/bin/python -m tests.contract.fuzz_decoders --seconds $(or $(SECONDS_OF_FUZZ),60)

@@ -27,7 +27,7 @@ from tests.ingest_home import ROOT, Home, spoken, until, utc_now
 
 pytestmark = [pytest.mark.stack, pytest.mark.fault, pytest.mark.timeout(900)]
 
-ROUNDS = int(os.environ.get("FAULT_ROUNDS", "10"))
+ROUNDS = int(os.environ.get("FAULT_ROUNDS", "4"))
 SEED = int(os.environ.get("FAULT_SEED", "20260302"))
 PER_SECOND = 120  # of each gateway
 

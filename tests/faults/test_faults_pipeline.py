@@ -34,7 +34,7 @@ from tests.product import Product
 
 pytestmark = [pytest.mark.stack, pytest.mark.fault, pytest.mark.timeout(900)]
 
-ROUNDS = int(os.environ.get("FAULT_ROUNDS", "10"))
+ROUNDS = int(os.environ.get("FAULT_ROUNDS", "4"))
 SERVICES = ("ingest", "risk", "alerts", "archive", "ccm", "web")
 SERVERS = ("kafka", "postgres", "mosquitto")
 PATIENTS, GATEWAYS, PER_SECOND = 240, 3, 60
