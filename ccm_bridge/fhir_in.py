@@ -22,7 +22,7 @@ MISTAKEN = {"refuted", "entered-in-error"}
 def candidates(text: str) -> Candidates:
     r"""A problem list in whichever of the two forms it came.
 
-    >>> candidates("mrn,icd10,name\\n77,I10,Hypertension").by_mrn["77"][0].name
+    >>> candidates("mrn,icd10,name\n77,I10,Hypertension").by_mrn["77"][0].name
     'Hypertension'
     """
     return bundle(text) if text.lstrip("\ufeff \t\r\n")[:1] in ("{", "[") else problem_list(text)
