@@ -8,7 +8,7 @@ from uuid import UUID
 from ingest.quality import ECHO_HOURS, HOUR, Echo, Seen, echo_of
 
 REACH = ECHO_HOURS * HOUR
-MOST_PER_DEVICE = 96  # a meter's memory read out at once; beyond it the archive is asked, which costs as much as all the rest
+MOST_PER_DEVICE = 96  # a meter read out at once; beyond it the archive is asked, at the price of all the rest
 
 
 class _Memory:
