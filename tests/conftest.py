@@ -6,7 +6,7 @@ from deploy.native import install
 from deploy.native.stack import SOFTWARE
 
 pytest_plugins = ["tests.fixtures_stack"]
-collect_ignore_glob = ["bench/*_rival.py"]  # scripts for an environment of their own: their libraries are not ours
+collect_ignore_glob = ["bench/*_rival.py"]  # for an environment of their own: their libraries are not ours
 
 
 def pytest_report_header():

@@ -27,9 +27,9 @@ async def sent(page, button):
         await button.click()
 
 
-async def measured(clinic, who, *, seconds):
+async def measured(at_work, who, *, seconds):
     """Whether the beats so far prove so much time: two may come at once when a page opens."""
-    at = [beat.at for beat in await clinic.beats(who)]
+    at = [beat.at for beat in await at_work.beats(who)]
     return bool(at) and (max(at) - min(at)).total_seconds() >= seconds
 
 
