@@ -279,10 +279,8 @@ def _breached(batch: Batch, held: dict[Basis, Floats]) -> Bools:
         value, limit = held[line.basis][:, column], batch.limits[:, place]
         breached[:, place] = value >= limit if line.side is Side.ABOVE else value < limit
     breached &= batch.heard[:, None]
-    if (
-        batch.shape.kind is Kind.BLOOD_PRESSURE
-    ):  # a week's average is of the present, a missing value is of nothing
+    if batch.shape.kind is Kind.BLOOD_PRESSURE:  # an average is told with a value of now, never without
         for place, column, line in _lines(batch.shape):
-            if line.basis is Basis.WEEK:
+            if line.basis in (Basis.WEEK, Basis.SITTING):
                 breached[:, place] &= ~np.isnan(batch.values[:, column])
     return breached

@@ -81,6 +81,13 @@ def test_a_repeated_row_is_an_echo_and_teaches_nothing(readings):
     assert all(one.tier is Tier.ROUTINE and one.findings == () for one in told[1::2])
 
 
+def test_a_sitting_says_nothing_of_a_number_that_this_reading_lacks():
+    high = [a_reading(minutes / 1440, systolic=192.0, diastolic=61.0) for minutes in (0, 5)]
+    _, told = walk([*high, a_reading(10 / 1440, systolic=None, diastolic=40.0)])
+    assert told[1].findings
+    assert not [f for f in told[2].findings if "systolic" in f.reason.lower()]
+
+
 def test_every_reading_has_one_score_and_the_score_names_it():
     readings = [a_reading(0), a_reading(0.5), a_reading(0.6, glucose=100.0)]
     told = replay(readings)
