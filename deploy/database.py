@@ -71,7 +71,7 @@ async def borrowed(pool: AsyncConnectionPool) -> AsyncIterator[Connection]:
     Without it the first pages after a restart of the database were error pages.
     """
     conn = await pool.getconn()
-    if select.select([conn.fileno()], [], [], 0)[0]:
+    if _hung_up(conn):
         await pool.putconn(conn)
         await pool.check()  # throws out every dead one
         conn = await pool.getconn()
@@ -80,6 +80,15 @@ async def borrowed(pool: AsyncConnectionPool) -> AsyncIterator[Connection]:
             yield conn
     finally:
         await pool.putconn(conn)
+
+
+def _hung_up(conn: Connection) -> bool:
+    """Whether anything waits to be read; poll, because select refuses the descriptors of a process with many pages open."""
+    if conn.closed:
+        return True
+    line = select.poll()
+    line.register(conn.fileno(), select.POLLIN)
+    return bool(line.poll(0))
 
 
 async def steadily(pool: AsyncConnectionPool, work: Callable[[], Awaitable[T]], *, what: str) -> T:
