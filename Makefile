@@ -43,7 +43,8 @@ faults: $(READY) ## kill, freeze and cut while it works; each kill FAULT_ROUNDS=
 	@$(LAMPLIGHT) install
 	FAULT_ROUNDS=$(or $(FAULT_ROUNDS),10) $(PYTEST) -s -m fault tests/faults $(ARGS)
 
-fuzz: $(READY) ## coverage-guided fuzzing of every decoder; SECONDS_OF_FUZZ=60
+fuzz: $(READY) ## look for new examples: every property a thousand times, every decoder by coverage; SECONDS_OF_FUZZ=60
+	$(PYTEST) -q --hypothesis-profile=search tests/unit tests/contract $(ARGS)
 	.venv/bin/python -m tests.contract.fuzz_decoders --seconds $(or $(SECONDS_OF_FUZZ),60)
 
 lock: $(READY) ## renew requirements.lock from pyproject.toml

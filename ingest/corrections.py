@@ -1,5 +1,6 @@
 """A person takes a reading back, or says what it should have been: new facts, decided here. Pure."""
 
+import math
 from collections.abc import Mapping
 from datetime import datetime
 from typing import Any, Final, NamedTuple
@@ -65,6 +66,9 @@ def correct(reading: Reading, change: Change, *, by: By, reason: str, now: datet
     foreign = set(change.values) - set(VALUES[reading.kind])
     if foreign:
         return f"A {'glucose' if reading.kind is Kind.GLUCOSE else 'blood pressure'} has no {', '.join(sorted(foreign))}."
+    endless = sorted(name for name, said in change.values.items() if not math.isfinite(said))
+    if endless:
+        return f"What stands for {', '.join(endless)} is not a number."
     if change.effective_at is not None and change.effective_at > now:
         return "That time has not come yet."
     made: dict[str, Any] = dict(change.values)

@@ -1,6 +1,6 @@
 """What every test may use: the throw-away servers, and a header that says which ones."""
 
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
 from deploy.native import install
 from deploy.native.stack import SOFTWARE
@@ -15,6 +15,15 @@ def pytest_report_header():
     )
 
 
-# How long one example takes says more about the machine than about the rule: slow machines must not fail.
-settings.register_profile("lamplight", deadline=None, print_blob=True)
+# How long one example takes says more about the machine than about the rule: slow machines must not fail. The gate tries
+# the same examples everywhere, so that one commit has one verdict; `make fuzz` searches with new ones each time.
+settings.register_profile("lamplight", deadline=None, print_blob=True, derandomize=True)
+settings.register_profile(
+    "search",
+    deadline=None,
+    print_blob=True,
+    derandomize=False,
+    max_examples=1000,
+    suppress_health_check=[HealthCheck.too_slow],
+)
 settings.load_profile("lamplight")
