@@ -21,12 +21,11 @@ app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False)
 def _read(file: Path, origin: str | None) -> "list[tuple[dict[str, str | None], Reading | NoReading]]":
     """The rows of a file with the readings they are, in its order."""
     import csv
-    from datetime import UTC, datetime
 
-    from risk.replay import reading_of
+    from risk.replay import instant, reading_of
 
-    start = None if origin is None else datetime.fromisoformat(origin).replace(tzinfo=UTC)
-    with file.open(newline="", encoding="utf-8") as source:
+    start = None if origin is None else instant(origin, None)
+    with file.open(newline="", encoding="utf-8-sig") as source:
         rows: list[dict[str, str | None]] = list(csv.DictReader(source))
     return [(row, reading_of(row, line=line, origin=start)) for line, row in enumerate(rows, start=2)]
 

@@ -25,6 +25,8 @@ CONTEXTS = {
     "post_supper": "after_meal",
 }
 BEYOND = {beyond.value: beyond for beyond in Beyond}
+POSSIBLE = {"systolic": (50, 280), "diastolic": (30, 200), "pulse": (30, 220), "glucose_mgdl": (10, 1000)}
+"""Outside of these ingest makes no reading of a row."""
 REFRACTORY = timedelta(days=7)
 """An episode that has been calm this long may open again."""
 
@@ -37,22 +39,27 @@ class NoReading:
 
 
 def instant(text: str, origin: datetime | None) -> datetime:
-    """An ISO instant, or a day as a number counted from `origin`; without a zone it is taken as UTC.
+    """An ISO instant, or, if there is an `origin`, a day as a number counted from it; without a zone it is taken as UTC.
 
     >>> instant("2026-01-02T07:30:00", None).isoformat()
     '2026-01-02T07:30:00+00:00'
     >>> instant("1.5", datetime(2026, 1, 1, tzinfo=UTC)).isoformat()
     '2026-01-02T12:00:00+00:00'
     """
-    if origin is not None:
+    if origin is not None and "T" not in text and "-" not in text[1:]:
         return origin + timedelta(days=float(text))
     parsed = datetime.fromisoformat(text)
     return parsed.replace(tzinfo=UTC) if parsed.tzinfo is None else parsed.astimezone(UTC)
 
 
 def _number(row: Mapping[str, str | None], name: str) -> float | None:
-    text = row.get(name)
-    return float(text) if text and not text.isspace() else None
+    text = (row.get(name) or "").strip()
+    if not text or text.lower() == "nan":
+        return None
+    lowest, highest = POSSIBLE[name]
+    if not lowest <= (number := float(text)) <= highest:
+        raise ValueError(f"{name} cannot be {text}")
+    return number
 
 
 @lru_cache(maxsize=4096)
@@ -72,9 +79,9 @@ def reading_of(
     beyond = BEYOND.get(sugar.upper().lstrip("0"))
     try:
         at = instant((row.get("effective_at") or "").strip(), origin)
-        kind = Kind(row.get("kind") or "bp")
+        kind = Kind(row.get("kind") or ("glucose" if sugar else "bp"))
         systolic, diastolic, pulse = (_number(row, name) for name in ("systolic", "diastolic", "pulse"))
-        glucose = float(sugar) if sugar and beyond is None else None
+        glucose = _number(row, "glucose_mgdl") if beyond is None else None
     except ValueError as error:
         return NoReading(f"line {line}: {error}")
     context = (row.get("context") or "").strip() or None

@@ -4,6 +4,7 @@ import csv
 import io
 from datetime import UTC, datetime
 
+import pytest
 from typer.testing import CliRunner
 
 from risk.cli import app
@@ -47,6 +48,23 @@ def test_missing_columns_are_allowed_and_days_may_be_counted(tmp_path):
         "2026-01-01",
     )
     assert [row["effective_at"] for row in told] == ["0.3", "1.3"]
+
+
+def test_an_instant_stays_an_instant_beside_an_origin_and_a_sugar_needs_no_kind(tmp_path):
+    told = run(
+        tmp_path,
+        "patient_id,effective_at,glucose_mgdl\na,2026-01-01T07:00:00Z,52\na,2.5,51\n",
+        "--origin",
+        "2026-01-01",
+    )
+    assert [row["tier"] for row in told] == ["critical", "critical"]
+
+
+@pytest.mark.parametrize("told", ["inf", "-5", "1e9", "281"])
+def test_what_ingest_would_make_no_reading_of_is_none_here(tmp_path, told):
+    (row,) = run(tmp_path, HEADER + f"a,2026-01-01T07:00:00,bp,{told},90,70,,,\n")
+    assert (row["tier"], row["alert"]) == ("routine", "0")
+    assert row["reasons"] == f"line 2: systolic cannot be {told}"
 
 
 def test_a_meters_high_and_low_are_emergencies_in_every_spelling(tmp_path):
