@@ -20,6 +20,7 @@ from risk.training.glucose import (
     features_of,
     logistic,
     oracle,
+    oracle_elsewhere,
 )
 from risk.training.streams import (
     GLUCOSE_FALLS,
@@ -77,6 +78,11 @@ def only(column):
     return One
 
 
+def fitted_on_everybody(held):
+    """No honest figure: what is left when the split costs nothing."""
+    return logistic().fit(held.x, held.y).predict_proba(held.x)[:, 1]
+
+
 def one_false_alert_a_week(diaries, held, chance, hours=24):
     """Share of episodes with an alert in the day before, and of alerts that were right, at one wrong alert per person-week."""
     at = {diary.person: np.array(diary.at) for diary in diaries}
@@ -123,7 +129,9 @@ def test_chances_of_a_low_glucose(report):
             "shrunk share of lows, half-life 14 days": by_chain(held, only(NAMES.index("low_rate_14d"))),
             "boosting, the same features": by_chain(held, boosting),
             "last value alone": -held.last,
-            "*oracle: each person's own future rate*": oracle(held),
+            "*cheating: the same forecast, fitted on the people judged*": fitted_on_everybody(held),
+            "*oracle: each person's own rate, the days judged left out*": oracle_elsewhere(held, hours=hours),
+            "*oracle: each person's own rate, the days judged included*": oracle(held),
         }
         for label, score in scores.items():
             honest = label.startswith(("**", "low blood", "shrunk", "boosting"))
@@ -159,8 +167,15 @@ def test_chances_of_a_low_glucose(report):
         *lines,
         "",
         "Inside one person nothing does much better than a coin: *who* is at risk is predictable, *when* hardly. So the product shows a tier and a",
-        "chance, and promises no warning of the next low. For seven days the goal of 0.82 was set on 51 people (where the oracle reaches 0.865);",
-        "on these 34 even the oracle, who knows the future, has 0.83.",
+        "chance, and promises no warning of the next low.",
+        "",
+        "**Why the goal of 0.82 for seven days is missed.** It was measured on 51 people, these are 34 of them (the rest are kept aside): the same index readings,",
+        "outcome, exclusions and split by chain, but the others are easier to tell apart. The very score that had 0.826 there (shrunk share of lows, no model)",
+        "has 0.784 here, the low blood glucose index 0.787 for 0.809, the oracle 0.830 for 0.865. Fitting the forecast on the very people it is judged on",
+        "(no honest figure) gives 0.807; a judge who knows each person's whole diary but the days judged does worse than the forecast. Forty further features",
+        "(half-lives of 3 to 60 days and the whole diary, lows a day, weeks with a low, time since the last, slots of the day, lower tail, means, highs),",
+        "chains weighted alike, and stronger and weaker penalties: nothing ends above 0.791 by chain. The one exception, how long the diary has been kept",
+        "(0.795), says something about these diaries and nothing about people, and is left out.",
         "",
         "![Calibration](figures/calibration.svg)",
     )
