@@ -79,15 +79,13 @@ async def pumped(
 ) -> None:
     """Run rooms on their courses, each with its relay where it has a target, until asked to stop."""
     settings.require("kafka", "database")
-    pool = await opened.enter_async_context(database.pool(settings.database, size=2 + 2 * len(courses)))
+    pool = await opened.enter_async_context(database.pool(settings.database, size=1 + len(courses)))
     async with asyncio.TaskGroup() as group:
         for course, room in courses:
             meter = metrics.RoomMeter(course.room)
             wake = None
             if course.target:
-                relay = Relay(
-                    course.room, bootstrap=settings.kafka, pool=pool, dsn=settings.database, meter=meter
-                )
+                relay = Relay(course.room, bootstrap=settings.kafka, dsn=settings.database, meter=meter)
                 wake = relay.wake
                 group.create_task(relay.run(life.stopping), name=f"{course.room}.relay")
             feed = await opened.enter_async_context(consumer(settings.kafka, course))
@@ -201,13 +199,8 @@ async def authority(settings: Settings, opened: AsyncExitStack, life: Life) -> N
 async def archive(settings: Settings, opened: AsyncExitStack, life: Life) -> None:
     """readings.v1 and refused.v1 → the archive; what people take back or correct → readings.v1"""
     settings.require("kafka", "database")
-    pool = await opened.enter_async_context(database.pool(settings.database, size=2))
     relay = Relay(
-        "ingest",
-        bootstrap=settings.kafka,
-        pool=pool,
-        dsn=settings.database,
-        meter=metrics.RoomMeter("ingest"),
+        "ingest", bootstrap=settings.kafka, dsn=settings.database, meter=metrics.RoomMeter("ingest")
     )
     async with asyncio.TaskGroup() as group:
         group.create_task(relay.run(life.stopping), name="ingest.relay")

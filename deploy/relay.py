@@ -1,23 +1,26 @@
 """The relay: brings a room's outbox to Kafka, in order, at least once. What arrives twice is skipped by the next pump."""
 
 import asyncio
-import contextlib
 from collections.abc import Callable
-from typing import Protocol
+from contextlib import suppress
+from typing import Final, Protocol
 
 import psycopg
 import structlog
 from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError
-from psycopg_pool import AsyncConnectionPool
 
 from deploy import failpoints
 from deploy.bus import producer
-from deploy.database import OUTAGES
+from deploy.database import OUTAGES, Connection
 from deploy.settings import Secret
 from ingest.stream import Record, send
 
 log = structlog.get_logger()
+
+LOOK_AGAIN_S: Final = 1.0
+FROZEN_AFTER_S: Final = 60
+"""Who says nothing to the database for so long has lost its place: it is frozen, or Kafka is away."""
 
 
 class Meter(Protocol):
@@ -25,19 +28,14 @@ class Meter(Protocol):
 
 
 class Relay:
-    """One room's way out. Several may run; a transaction-long advisory lock lets one of them work at a time."""
+    """One room's way out. Several may run; a lock of the session lets one of them work, the others stand by.
 
-    def __init__(
-        self,
-        room: str,
-        *,
-        bootstrap: str,
-        pool: AsyncConnectionPool,
-        dsn: Secret,
-        meter: Meter,
-        batch: int = 2_000,
-    ) -> None:
-        self._room, self._bootstrap, self._pool, self._dsn, self._meter = room, bootstrap, pool, dsn, meter
+    Two statements a batch, each by itself: nothing is promised between them. A relay that dies between Kafka and the
+    DELETE sends again, one that wakes up after its place was taken repeats what the next one sent; both are told twice.
+    """
+
+    def __init__(self, room: str, *, bootstrap: str, dsn: Secret, meter: Meter, batch: int = 2_000) -> None:
+        self._room, self._bootstrap, self._dsn, self._meter = room, bootstrap, dsn, meter
         self._batch = batch
         self._work = asyncio.Event()
 
@@ -53,55 +51,50 @@ class Relay:
             wait = 0.05
             while not stopping.is_set():
                 try:
-                    async with producer(self._bootstrap) as out:
+                    async with await self._connect() as conn, producer(self._bootstrap) as out:
+                        ours = False
                         while not stopping.is_set():
-                            await self._turn(out)
+                            self._work.clear()
+                            ours = ours or await self._take_place(conn)
+                            if not ours or await self._publish(conn, out) < self._batch:
+                                await self._pause()
                             wait = 0.05
                 except (KafkaError, *OUTAGES) as error:
                     log.warning("relay.away", room=self._room, error=type(error).__name__, retry_s=wait)
                     await asyncio.sleep(wait)
                     wait = min(wait * 2, 5.0)
-                    with contextlib.suppress(*OUTAGES, TimeoutError):
-                        async with asyncio.timeout(5):
-                            await self._pool.check()
             listening.cancel()
 
-    async def _turn(self, out: AIOKafkaProducer) -> None:
-        """Publish one batch, or wait for work: a wake-up, a notification from another process, or a second."""
-        self._work.clear()
-        moved = await self._publish(out)
-        self._meter.relayed(moved)
-        if moved == 0:
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(1):
-                    await self._work.wait()
+    async def _connect(self) -> Connection:
+        options = f"-c idle_session_timeout={FROZEN_AFTER_S}s -c statement_timeout=60s"
+        return await psycopg.AsyncConnection.connect(
+            self._dsn.reveal(), autocommit=True, options=options, application_name="lamplight"
+        )
 
-    async def _publish(self, out: AIOKafkaProducer) -> int:
-        async with self._pool.connection() as conn, conn.transaction():
-            # Kafka may take its time; a relay that freezes holds up nobody's fence, only other relays of its room
-            await conn.execute("SET LOCAL idle_in_transaction_session_timeout = '60s'")
-            locked = await (
-                await conn.execute(
-                    "SELECT pg_try_advisory_xact_lock(hashtext('relay'), hashtext(%s))", (self._room,)
-                )
-            ).fetchone()
-            if not locked or not locked[0]:
-                return 0
-            rows = await (
-                await conn.execute(
-                    "SELECT seq, topic, key, payload FROM pump.outbox WHERE room = %s ORDER BY seq LIMIT %s",
-                    (self._room, self._batch),
-                )
-            ).fetchall()
-            if not rows:
-                return 0
+    async def _take_place(self, conn: Connection) -> bool:
+        """Whether the room's place at the outbox is this session's now, and until it ends."""
+        place = "SELECT pg_try_advisory_lock(hashtext('relay'), hashtext(%s))"
+        row = await (await conn.execute(place, (self._room,))).fetchone()
+        return row is not None and bool(row[0])
+
+    async def _pause(self) -> None:
+        """Until there is work: a wake-up, a notification from another process, or a second."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(LOOK_AGAIN_S):
+                await self._work.wait()
+
+    async def _publish(self, conn: Connection, out: AIOKafkaProducer) -> int:
+        look = "SELECT seq, topic, key, payload FROM pump.outbox WHERE room = %s ORDER BY seq LIMIT %s"
+        rows = await (await conn.execute(look, (self._room, self._batch), binary=True)).fetchall()
+        if rows:
             await send(out, [Record(topic, key.encode(), payload) for _, topic, key, payload in rows])
             failpoints.hit("relay.after_send")
             # by number, not "up to": a smaller number may be committed by a slower transaction later
             await conn.execute(
                 "DELETE FROM pump.outbox WHERE seq = ANY(%b::bigint[])", ([row[0] for row in rows],)
             )
-            return len(rows)
+            self._meter.relayed(len(rows))
+        return len(rows)
 
     async def _listen(self) -> None:
         """Be woken by other processes that wrote to this room's outbox; losing the line costs a second of latency."""

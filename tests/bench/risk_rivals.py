@@ -144,7 +144,7 @@ async def ours(who, settings, watch):
     course = Course(room=who, source=READINGS, reads=Reading, target=SCORES)
     async with AsyncExitStack() as opened, asyncio.TaskGroup() as group:
         pool = await opened.enter_async_context(database.pool(settings.database, size=4))
-        relay = Relay(who, bootstrap=settings.kafka, pool=pool, dsn=settings.database, meter=watch)
+        relay = Relay(who, bootstrap=settings.kafka, dsn=settings.database, meter=watch)
         group.create_task(relay.run(watch.stopping))
         feed = await opened.enter_async_context(consumer(settings.kafka, course))
         pump = Pump(

@@ -334,9 +334,7 @@ async def test_a_batch_that_takes_the_database_too_long_is_served_in_smaller_one
 async def test_the_relay_brings_everything_out_in_order_and_empties_the_outbox(world):
     maria, meter = uuid4(), Quiet()
     stopping = asyncio.Event()
-    way_out = relay.Relay(
-        world.course.room, bootstrap=world.kafka, pool=world.pool, dsn=world.dsn, meter=meter
-    )
+    way_out = relay.Relay(world.course.room, bootstrap=world.kafka, dsn=world.dsn, meter=meter)
     relaying = asyncio.create_task(way_out.run(stopping))
     async with world.pumping(Summing(), Quiet()):
         await world.tell(*beats(maria, range(1, 51)))
