@@ -79,6 +79,16 @@ class Row:
         return tuple(step.says for step in short_of(self.supposing or self.decision))
 
     @property
+    def verdicts(self) -> dict[UUID, list[dict[str, Any]]]:
+        """What the rules took from each entry, doubt or remark on; an entry without a verdict counts in full."""
+        found: dict[UUID, list[dict[str, Any]]] = {}
+        for one in (*self.decision.excluded, *self.decision.remarked):
+            found.setdefault(self.known.entries[one.entry].entry_id, []).append(
+                {"seconds": one.seconds, "rule": one.rule, "says": one.says, "outcome": str(one.outcome)}
+            )
+        return found
+
+    @property
     def last(self) -> Review | None:
         return self.reviews[0] if self.reviews else None
 

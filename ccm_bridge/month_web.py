@@ -503,7 +503,7 @@ async def _whole(desk: Desk, request: Request, conn: Connection, row: Row, name:
         "codes_words": CODE_WORDS,
         "standing_words": _words(known.month, known.zone, desk.now()),
         "entries": entries,
-        "verdicts": _verdicts(row),
+        "verdicts": row.verdicts,
         "chains": _chains(entries, work, told),
         "work": work,
         "looked_up": next(
@@ -528,17 +528,6 @@ async def _whole(desk: Desk, request: Request, conn: Connection, row: Row, name:
         "rpm_ticks": RPM_TICKS,
         **await time_web.panel(desk, conn, request, known.patient_id),
     }
-
-
-def _verdicts(row: Row) -> dict[UUID, list[dict[str, Any]]]:
-    """What the reasoner took from each entry, and why; an entry without a verdict counts in full."""
-    found: dict[UUID, list[dict[str, Any]]] = {}
-    for one in row.decision.excluded:
-        entry = row.known.entries[one.entry]
-        found.setdefault(entry.entry_id, []).append(
-            {"seconds": one.seconds, "rule": one.rule, "says": one.says, "outcome": str(one.outcome)}
-        )
-    return found
 
 
 def _chains(entries: list[Written], work: list[Work], told: list[Told]) -> list[dict[str, Any]]:

@@ -127,7 +127,8 @@ def _entry(
         "void": {name: value.hex() if isinstance(value, bytes) else value for name, value in gone.items()}
         if gone
         else None,
-        "excluded": list(took),
+        "excluded": [one for one in took if one["outcome"] != "WARN"],
+        "remarks": [one for one in took if one["outcome"] == "WARN"],
         "counts": gone is None and not any(one["outcome"] in ("EXCLUDE", "BLOCK", "HOLD") for one in took),
     }
 

@@ -271,9 +271,8 @@ def _minutes(paper: Paper, plain: Mapping[str, Any], zone: ZoneInfo) -> None:
 def _counts(entry: Mapping[str, Any]) -> str:
     if entry["void"]:
         return f"void: {entry['void']['reason']}"
-    if not entry["excluded"]:
-        return "counts"
-    return "; ".join(f"{one['seconds'] // 60} min {one['says']} ({one['rule']})" for one in entry["excluded"])
+    out = [f"{one['seconds'] // 60} min {one['says']} ({one['rule']})" for one in entry["excluded"]]
+    return "; ".join((out or ["counts"]) + [f"{one['says']} ({one['rule']})" for one in entry["remarks"]])
 
 
 def _devices(paper: Paper, plain: Mapping[str, Any], zone: ZoneInfo) -> None:

@@ -65,7 +65,7 @@ async def gather(
         circumstances=known.circumstances,
         entries=ledger,
         voids=voids,
-        verdicts=_verdicts(row),
+        verdicts=row.verdicts,
         windows=[w for w in windows_of(known) if w.end >= known.month],
         readings=readings,
         tasks=[asdict(one) for one in mine],
@@ -95,16 +95,6 @@ async def _rows(conn: Connection, table: str, where: Any, row: Row) -> list[chai
     async with conn.cursor(row_factory=dict_row) as cur:
         await cur.execute(time_store.ROWS[table] + where, (row.known.month, row.known.patient_id))
         return list(await cur.fetchall())
-
-
-def _verdicts(row: Row) -> dict[UUID, list[dict[str, Any]]]:
-    found: dict[UUID, list[dict[str, Any]]] = {}
-    for one in row.decision.excluded:
-        entry = row.known.entries[one.entry]
-        found.setdefault(entry.entry_id, []).append(
-            {"seconds": one.seconds, "rule": one.rule, "outcome": str(one.outcome), "says": one.says}
-        )
-    return found
 
 
 async def _proof(conn: Connection, practice_id: int) -> packet.Proof:

@@ -171,7 +171,16 @@ def cents(amount: Decimal) -> Decimal:
     return amount.quantize(CENT, ROUND_HALF_UP)
 
 
-def among(code: str, ranges: tuple[str, ...]) -> bool:
+def is_code(code: str | None) -> bool:
+    """Whether a text has the form of a CPT or HCPCS code, with or without modifiers.
+
+    >>> is_code("99490"), is_code("g0181"), is_code("0002F"), is_code("99490-95"), is_code("home health"), is_code(None)
+    (True, True, True, True, False, False)
+    """
+    return code is not None and re.match(r"\s*(\d{5}|\d{4}[A-Z]|[A-Z]\d{4})(?!\w)", code.upper()) is not None
+
+
+def among(code: str | None, ranges: tuple[str, ...]) -> bool:
     """Whether a code lies in one of the ranges, ends included; a modifier after the code does not matter.
 
     >>> among("90960", ("90951-90970",)), among("G0182", ("G0181-G0182",)), among("99490-95", ("99490",))
@@ -179,7 +188,7 @@ def among(code: str, ranges: tuple[str, ...]) -> bool:
     >>> among("G0960", ("90951-90970",)), among("9095", ("90951-90970",))
     (False, False)
     """
-    found = re.match(r"\s*([A-Z]?\d+)(?!\w)", code.upper())
+    found = re.match(r"\s*([A-Z]?\d+)(?!\w)", (code or "").upper())
     if found is None:
         return False
     bare = found[1]

@@ -5,9 +5,9 @@ They return elapsed seconds, so summer time moves nothing, and an entry that cro
 
 from ccm_bridge.billing.civil import day_of, midnight, next_first, second_after, second_of
 from ccm_bridge.billing.facts import Entry
-from ccm_bridge.billing.scene import ALWAYS, CARE_PROGRAMS, Cut, Scene, doubt, exclude, program_of
+from ccm_bridge.billing.scene import ALWAYS, CARE_PROGRAMS, Cut, Scene, doubt, exclude, program_of, remark
 from ccm_bridge.billing.spans import EARLIEST, LATEST, Spans, common, span, union, without
-from ccm_bridge.billing.words import Outcome, Reason
+from ccm_bridge.billing.words import Reason
 
 UNKNOWN = Reason.UNKNOWN_FACT
 
@@ -71,12 +71,11 @@ def c4_after_the_patient_said_stop(entry: Entry, scene: Scene) -> Cut | None:
     rule, _, revoked = _consent(entry, scene)
     if revoked is None:
         return None
-    return Cut(
-        rule=rule,
-        outcome=Outcome.WARN,
-        reasons=(Reason.AFTER_REVOCATION,),
-        spans=span(revoked, _revocation_takes_effect(revoked, scene)),
-        says="the patient had revoked; that takes effect at the end of the month",
+    return remark(
+        rule,
+        Reason.AFTER_REVOCATION,
+        span(revoked, _revocation_takes_effect(revoked, scene)),
+        "the patient had revoked; that takes effect at the end of the month",
     )
 
 

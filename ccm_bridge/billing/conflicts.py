@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from ccm_bridge.billing.book import Book, Conflict, among
+from ccm_bridge.billing.book import Book, Conflict, among, is_code
 from ccm_bridge.billing.civil import month_of
 from ccm_bridge.billing.facts import Billed, Service
 from ccm_bridge.billing.scene import Scene
@@ -12,7 +12,8 @@ from ccm_bridge.billing.words import EVERY, Family, Finding, Outcome, Reason
 def weigh_conflicts(scene: Scene, book: Book) -> Iterator[Finding]:
     """What the services of the month forbid.
 
-    1. A list that nobody has is unknown: another practitioner may be billing, so everything holds (C9).
+    1. A list that nobody has is unknown: another practitioner may be billing, so everything holds (C9). A service
+       of the month whose code is not known, or is none, may be any.
     2. Each known service is held against each row of the table; a month that is not said may be this one.
     3. Where the biller is not known and the row turns on it, or is a block, a person finds out.
     """
@@ -30,7 +31,11 @@ def weigh_conflicts(scene: Scene, book: Book) -> Iterator[Finding]:
     found = [
         finding
         for service in services
-        for finding in (*(_weigh(service, row, scene) for row in rows), _weigh_neighbour(service, scene))
+        for finding in (
+            _nameless(service, scene),
+            *(_weigh(service, row, scene) for row in rows),
+            _weigh_neighbour(service, scene),
+        )
         if finding is not None
     ]
     yield from found
@@ -42,6 +47,20 @@ def weigh_conflicts(scene: Scene, book: Book) -> Iterator[Finding]:
             concerns=EVERY,
             compared={"services": len(services)},
         )
+
+
+def _nameless(service: Service, scene: Scene) -> Finding | None:
+    """A service of this month, or of nobody knows which, that has no CPT or HCPCS code."""
+    if is_code(service.code) or service.month not in (scene.month, None):
+        return None
+    return Finding(
+        rule="C9",
+        outcome=Outcome.HOLD,
+        says="A service is billed for the month whose code is not known.",
+        concerns=EVERY,
+        reasons=(Reason.UNKNOWN_FACT,),
+        compared={"code": service.code, "by": service.by, "month": service.month},
+    )
 
 
 def _weigh(service: Service, row: Conflict, scene: Scene) -> Finding | None:

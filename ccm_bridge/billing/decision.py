@@ -7,7 +7,7 @@ from decimal import Decimal
 import msgspec
 
 from ccm_bridge.billing.book import Book, Prices, Rules, cents
-from ccm_bridge.billing.tally import Excluded
+from ccm_bridge.billing.tally import Weighed
 from ccm_bridge.billing.words import Compared, Family, Finding, Outcome, Reason
 
 
@@ -53,7 +53,8 @@ class Decision(msgspec.Struct, frozen=True, kw_only=True):
     counted_minutes: Mapping[str, int]
     counted_seconds: Mapping[str, int]
     lines: tuple[Line, ...]
-    excluded: tuple[Excluded, ...]
+    excluded: tuple[Weighed, ...]  # seconds that do not count, or are in doubt
+    remarked: tuple[Weighed, ...]  # seconds that count, and are worth a look
     trace: tuple[Step, ...]
     rule_set: str | None
     price_set: str | None

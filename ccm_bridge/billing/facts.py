@@ -14,6 +14,8 @@ import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
 Instant = Annotated[datetime, Meta(tz=True)]
+Month = Annotated[str, Meta(pattern=r"^20\d\d-(0[1-9]|1[0-2])$")]
+"""Written 2026-11."""
 LONGEST_ENTRY = 86_400
 """Seconds. No entry is longer than a day; an entry of unknown length may be this long."""
 
@@ -86,11 +88,11 @@ class Pcm(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Service(msgspec.Struct, frozen=True, kw_only=True):
-    """A code known to be billed for this patient."""
+    """A service known to be billed for this patient."""
 
-    code: str
+    code: str | None = None
     by: str | None = None  # a `Billed`; anything else is unknown
-    month: str | None = None
+    month: Month | None = None
     # beyond
     on: date | None = None
 
@@ -135,9 +137,9 @@ class DeviceWindow(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Facts(msgspec.Struct, frozen=True, kw_only=True):
-    """Everything about one patient and one month. `month` is written 2026-11."""
+    """Everything about one patient and one month."""
 
-    month: Annotated[str, Meta(pattern=r"^20\d\d-(0[1-9]|1[0-2])$")] | None = None
+    month: Month | None = None
     zone: str | None = None  # the practice's: it decides the month
     patient_zone: str | None = None
     payer: str | None = None

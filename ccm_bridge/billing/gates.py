@@ -126,13 +126,8 @@ def c4_consent(scene: Scene) -> Finding:
     if consent is None or consent.at is None:
         return predicate("C4", CARE, None, "No consent is on record.", Reason.NO_CONSENT, at=None)
     at = consent.at.isoformat()
-    if not consent.accepted:
-        return predicate(
-            "C4", CARE, known=False, says="The patient declined.", reason=Reason.NO_CONSENT, at=at
-        )
-    if consent.explained is not None and (missing := gates.consent_notices - set(consent.explained)):
-        says = f"Consent without what must be explained: {', '.join(sorted(missing))}."
-        return predicate("C4", CARE, known=False, says=says, reason=Reason.NO_CONSENT, at=at)
+    if wrong := _what_consent_breaks(consent, scene):
+        return predicate("C4", CARE, known=False, says=wrong, reason=Reason.NO_CONSENT, at=at)
     lacks = _what_consent_lacks(consent, gates)
     if lacks:
         return predicate("C4", CARE, known=None, says=lacks, reason=Reason.NO_CONSENT, at=at)
@@ -147,6 +142,18 @@ def c4_consent(scene: Scene) -> Finding:
         )
     says = f"Consent was given ({consent.method}), with every notice explained."
     return predicate("C4", CARE, known=True, says=says, reason=Reason.NO_CONSENT, at=at)
+
+
+def _what_consent_breaks(consent: Consent, scene: Scene) -> str | None:
+    """Why a consent is known to be none for this month, in a sentence; None where nothing is known against it."""
+    if not consent.accepted:
+        return "The patient declined."
+    wanted = scene.rules.gates.consent_notices
+    if consent.explained is not None and (missing := wanted - set(consent.explained)):
+        return f"Consent without what must be explained: {', '.join(sorted(missing))}."
+    if consent.at is not None and second_of(consent.at) >= scene.seconds[-1][1]:
+        return "Consent was given after the month."
+    return None
 
 
 def _what_consent_lacks(consent: Consent, gates: Gates) -> str | None:

@@ -22,10 +22,20 @@ from ccm_bridge.billing.borders import (
     x14_hospice,
 )
 from ccm_bridge.billing.civil import day_span, second_of
-from ccm_bridge.billing.facts import LONGEST_ENTRY, Billed, Entry
-from ccm_bridge.billing.scene import ALWAYS, CARE_PROGRAMS, Cut, Scene, doubt, exclude, program_of
+from ccm_bridge.billing.facts import LONGEST_ENTRY, Billed, Entry, Service
+from ccm_bridge.billing.scene import (
+    ALWAYS,
+    CARE_PROGRAMS,
+    PROGRAMS,
+    Cut,
+    Scene,
+    doubt,
+    exclude,
+    program_of,
+    remark,
+)
 from ccm_bridge.billing.spans import LATEST, Spans, common, span, union, without
-from ccm_bridge.billing.words import Outcome, Reason
+from ccm_bridge.billing.words import Reason
 
 UNKNOWN = Reason.UNKNOWN_FACT
 DAY = timedelta(days=1) // timedelta(seconds=1)
@@ -85,6 +95,15 @@ def t8_no_tag(entry: Entry, _: Scene) -> Cut | None:
     return doubt("T8", (UNKNOWN,), ALWAYS, "the program is not known")
 
 
+def t8_another_program(entry: Entry, _: Scene) -> Cut | None:
+    """Minutes of a program whose codes are not decided here: they stand in the log, and claim their seconds."""
+    program = program_of(entry)
+    if program is None or program in PROGRAMS:
+        return None
+    says = f"was logged for {program}, which is not decided here"
+    return remark("T8", Reason.NOT_CARE_MANAGEMENT, ALWAYS, says)
+
+
 def t9_face_to_face(entry: Entry, scene: Scene) -> Cut | None:
     """Visits are not care-management time; staff in person only where attested as separate from a visit."""
     work = scene.rules.work
@@ -103,22 +122,31 @@ def t9_face_to_face(entry: Entry, scene: Scene) -> Cut | None:
 
 def t11_day_of_a_visit(entry: Entry, scene: Scene) -> Cut | None:
     """The day of a practitioner's visit: RPM time is out, care management waits for an attestation."""
-    visits = union(
-        *(
-            day_span(service.on, scene.zone)
-            for service in scene.facts.other_services or ()
-            if service.on is not None
-            and service.by != Billed.OTHER_PRACTICE
-            and among(service.code, scene.rules.work.visit_codes)
-        )
-    )
-    if not visits:
+    days = union(*(day_span(each.on, scene.zone) for each in _visits(scene) if each.on is not None))
+    if not days:
         return None
     if program_of(entry) == "RPM":
-        return exclude("T11", Reason.E_M_DAY, visits, "is on the day of a visit")
+        return exclude("T11", Reason.E_M_DAY, days, "is on the day of a visit")
     if entry.separate_from_visit:
         return None
-    return doubt("T11", (Reason.E_M_DAY,), visits, "is on the day of a visit, not attested as separate")
+    return doubt("T11", (Reason.E_M_DAY,), days, "is on the day of a visit, not attested as separate")
+
+
+def t11_visit_without_a_day(entry: Entry, scene: Scene) -> Cut | None:
+    """A visit of which only the month is known is worth a look: the entry may lie on its day."""
+    undated = [each for each in _visits(scene) if each.on is None and each.month in (scene.month, None)]
+    if not undated or entry.separate_from_visit:
+        return None
+    return remark("T11", Reason.E_M_DAY, ALWAYS, "may be on the day of a visit, which is not on record")
+
+
+def _visits(scene: Scene) -> list[Service]:
+    """Visits that this practice billed, or may have billed."""
+    return [
+        service
+        for service in scene.facts.other_services or ()
+        if service.by != Billed.OTHER_PRACTICE and among(service.code, scene.rules.work.visit_codes)
+    ]
 
 
 def t13_not_care_management(entry: Entry, scene: Scene) -> Cut | None:
@@ -159,9 +187,7 @@ def t20_late(entry: Entry, scene: Scene) -> Cut | None:
         latest = min(latest, done + scene.rules.gates.late_entry_days * DAY)
     if second_of(entry.recorded_at) <= latest:
         return None
-    return Cut(
-        rule="T20", outcome=Outcome.WARN, reasons=(Reason.LATE_ENTRY,), spans=ALWAYS, says="was recorded late"
-    )
+    return remark("T20", Reason.LATE_ENTRY, ALWAYS, "was recorded late")
 
 
 def t21_unknown_length(entry: Entry, _: Scene) -> Cut | None:
@@ -186,8 +212,10 @@ TIME_RULES: tuple[Callable[[Entry, Scene], Cut | None], ...] = (
     t7_shared_with_other_patients,
     t8_two_tags,
     t8_no_tag,
+    t8_another_program,
     t9_face_to_face,
     t11_day_of_a_visit,
+    t11_visit_without_a_day,
     t13_not_care_management,
     t14_automated,
     t20_replaced,

@@ -128,10 +128,14 @@ def _r4(rpm: Rpm, concerns: frozenset[Family], unmet: Outcome) -> Finding:
 def r5_consent(scene: Scene) -> Finding:
     """A consent of its own; the one to care management is not taken for it."""
     at, revoked = rpm_of(scene).consent_at, rpm_of(scene).revoked_at
-    known = None if at is None or (revoked is not None and revoked < at) else True
-    says = (
-        "Consent to monitoring is on record." if known else "No standing consent to monitoring is on record."
-    )
+    known: bool | None = None if at is None or (revoked is not None and revoked < at) else True
+    if known and at is not None and second_of(at) >= scene.seconds[-1][1]:
+        known = False
+    says = {
+        True: "Consent to monitoring is on record.",
+        False: "Consent to monitoring was given after the month.",
+        None: "No standing consent to monitoring is on record.",
+    }[known]
     return predicate("R5", RPM, known, says, Reason.NO_CONSENT, at=None if at is None else at.isoformat())
 
 

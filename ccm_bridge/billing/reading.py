@@ -5,6 +5,7 @@ bills less, and the rules see one spelling only.
 """
 
 import re
+from codecs import BOM_UTF8
 from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, date, datetime, timedelta
 from typing import Any, get_args
@@ -12,37 +13,18 @@ from zoneinfo import ZoneInfo
 
 import msgspec
 
+from ccm_bridge.billing.civil import month_of
 from ccm_bridge.billing.facts import Facts
 
 YEARS = range(1900, 2200)
-ADMISSIONS = (
-    "admitted_at",
-    "admitted_on",
-    "admitted",
-    "admission",
-    "admit",
-    "start_at",
-    "started_at",
-    "start",
-    "from_at",
-    "from",
-    "since",
-    "begin",
-)
-DISCHARGES = (
-    "discharged_at",
-    "discharged_on",
-    "discharged",
-    "discharge",
-    "end_at",
-    "ended_at",
-    "end",
-    "until_at",
-    "until",
-    "to",
-    "through",
-)
-KINDS = ("kind", "type", "setting", "facility", "code")
+_WHEN = r"(_?(at|on|date|day|time))?"
+_OF_A_STAY = {
+    "admitted_at": re.compile(
+        rf"(admit|admitted|admission|starts?|started|from|since|begins?|entered|in){_WHEN}"
+    ),
+    "discharged_at": re.compile(rf"(discharged?|ends?|ended|until|to|through|left|out){_WHEN}"),
+    "kind": re.compile("kind|type|setting|facility|code"),
+}
 
 
 class Refused(msgspec.Struct, frozen=True, kw_only=True):
@@ -81,6 +63,15 @@ def read_facts(case: bytes | str | Mapping[str, Any]) -> Facts | Refused:
     return msgspec.structs.replace(facts, unread=tuple(_unread(respelt, Facts, "")))
 
 
+def _number(text: str) -> int | float:
+    """A whole number that another program wrote as 1200.0 is whole."""
+    number = float(text)
+    return int(number) if number.is_integer() else number
+
+
+_JSON = msgspec.json.Decoder(float_hook=_number)
+
+
 class _Unreadable(Exception):
     """Never leaves this module."""
 
@@ -89,8 +80,8 @@ def _mapping(case: bytes | str | Mapping[str, Any]) -> dict[str, Any] | Refused:
     said: object = case
     if isinstance(case, bytes | str):
         try:
-            said = msgspec.json.decode(case)
-        except (msgspec.DecodeError, UnicodeError, RecursionError):
+            said = _JSON.decode(case.removeprefix(BOM_UTF8) if isinstance(case, bytes) else case)
+        except (msgspec.DecodeError, UnicodeError, RecursionError, OverflowError):
             return Refused(sentences=("The case is not JSON.",))
     if isinstance(said, Mapping) and "facts" in said:
         said = said["facts"]
@@ -128,6 +119,8 @@ def _respell(said: dict[str, Any], zone: ZoneInfo | None) -> dict[str, Any]:
     _apply(out, "died_at", begins)
     _apply(out, "as_of", begins)
     out["stays"] = _each(out.get("stays"), lambda stay: _stay(stay, begins, ends))
+    out["other_services"] = _each(out.get("other_services"), lambda service: _service(service, day))
+    out["entries"] = _each(out.get("entries"), _entry)
     out["consent"] = _inside(out.get("consent"), {"at": ends, "revoked_at": begins})
     out["care_plan"] = _inside(out.get("care_plan"), {"signed_at": day, "copy_given_at": day})
     out["rpm"] = _inside(out.get("rpm"), {"consent_at": ends, "revoked_at": begins, "setup_on": day})
@@ -140,11 +133,28 @@ def _respell(said: dict[str, Any], zone: ZoneInfo | None) -> dict[str, Any]:
 def _stay(stay: Any, begins: "_Respeller", ends: "_Respeller") -> Any:
     if not isinstance(stay, dict):
         return stay
-    wanted = {"admitted_at": ADMISSIONS, "discharged_at": DISCHARGES, "kind": KINDS}
-    out = {key: value for key, value in stay.items() if not any(key in names for names in wanted.values())}
-    for name, spellings in wanted.items():
-        out[name] = next((stay[each] for each in spellings if stay.get(each) is not None), None)
+    out: dict[str, Any] = {}
+    for key, value in stay.items():
+        name = next((name for name, spelt in _OF_A_STAY.items() if spelt.fullmatch(key.lower())), key)
+        if out.get(name) is None or key == name:
+            out[name] = value
     return _inside(out, {"admitted_at": begins, "discharged_at": ends})
+
+
+def _service(service: Any, day: "_Respeller") -> Any:
+    """A service that says its day says its month."""
+    out = _inside(service, {"on": day})
+    if isinstance(out, dict) and out.get("month") is None and isinstance(out.get("on"), str):
+        return out | {"month": out["on"][:7]}
+    return out
+
+
+def _entry(entry: Any) -> Any:
+    """A start that is only a day is the day of an entry without a start."""
+    start = entry.get("start") if isinstance(entry, dict) else None
+    if isinstance(start, str) and _A_DAY.fullmatch(start) and entry.get("on") in (None, start):
+        return entry | {"start": None, "on": start}
+    return entry
 
 
 _Respeller = Callable[[Any, str], Any]
@@ -216,6 +226,16 @@ def _contradictions(facts: Facts) -> Iterator[str]:
     for path, moment in _moments(facts, ""):
         if moment.year not in YEARS:
             yield f"{path} lies outside the years {YEARS[0]} to {YEARS[-1]}."
+    yield from _windows_upside_down(facts)
+    for index, service in enumerate(facts.other_services or ()):
+        if service.on is not None and service.month != month_of(service.on):
+            yield f"other_services[{index}] has a day outside its month."
+    for index, stay in enumerate(facts.stays or ()):
+        if stay.admitted_at and stay.discharged_at and stay.discharged_at < stay.admitted_at:
+            yield f"stays[{index}] ends before it starts."
+
+
+def _windows_upside_down(facts: Facts) -> Iterator[str]:
     for index, window in enumerate(facts.device_windows or ()):
         if window.start is None or window.end is None:
             continue
@@ -224,9 +244,6 @@ def _contradictions(facts: Facts) -> Iterator[str]:
             yield f"device_windows[{index}] ends before it starts."
         elif window.days_with_data is not None and window.days_with_data > length:
             yield f"device_windows[{index}] has more days with data than days."
-    for index, stay in enumerate(facts.stays or ()):
-        if stay.admitted_at and stay.discharged_at and stay.discharged_at < stay.admitted_at:
-            yield f"stays[{index}] ends before it starts."
 
 
 def _moments(value: object, path: str) -> Iterator[tuple[str, date]]:
@@ -283,7 +300,8 @@ _MEANT = {
     "`int` >= 1": "a whole number, 1 or more,",
     "`int` <= 86400": "a whole number of seconds, a day's at most,",
     "`int` <= 31": "a whole number of days, 31 at most,",
-    "Invalid RFC3339": "an instant such as 2026-11-03T10:00:00-05:00, or a day such as 2026-11-03",
+    "Invalid RFC3339": "an instant such as 2026-11-03T10:00:00-05:00",
+    "Invalid date": "a day such as 2026-11-03",
 }
 
 

@@ -12,6 +12,7 @@ from ccm_bridge.billing.words import Outcome, Reason
 
 ALWAYS: Spans = span(EARLIEST, LATEST)
 CARE_PROGRAMS = ("CCM", "PCM")
+PROGRAMS = (*CARE_PROGRAMS, "RPM")
 
 
 class Scene(msgspec.Struct, frozen=True, kw_only=True):
@@ -54,6 +55,10 @@ def exclude(rule: str, reason: Reason, spans: Spans, says: str) -> Cut:
 
 def doubt(rule: str, reasons: tuple[Reason, ...], spans: Spans, says: str) -> Cut:
     return Cut(rule=rule, outcome=Outcome.HOLD, reasons=reasons, spans=spans, says=says)
+
+
+def remark(rule: str, reason: Reason, spans: Spans, says: str) -> Cut:
+    return Cut(rule=rule, outcome=Outcome.WARN, reasons=(reason,), spans=spans, says=says)
 
 
 def program_of(entry: Entry) -> str | None:

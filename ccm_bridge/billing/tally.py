@@ -10,7 +10,7 @@ import msgspec
 from ccm_bridge.billing.civil import day_of
 from ccm_bridge.billing.facts import LONGEST_ENTRY, Entry
 from ccm_bridge.billing.minutes import cuts_of, where
-from ccm_bridge.billing.scene import Scene, program_of
+from ccm_bridge.billing.scene import PROGRAMS, Scene, program_of
 from ccm_bridge.billing.spans import NEVER, Spans, common, seconds, union, without
 from ccm_bridge.billing.words import Finding, Outcome, Reason
 
@@ -25,7 +25,6 @@ class Doer(StrEnum):
 
 EVERYONE = tuple(Doer)
 AS_STAFF = (Doer.STAFF, Doer.FLAGGED)
-PROGRAMS = ("CCM", "PCM", "RPM")
 
 
 class Share(msgspec.Struct, frozen=True, kw_only=True):
@@ -45,8 +44,8 @@ class Share(msgspec.Struct, frozen=True, kw_only=True):
     loose_doubt: int = 0
 
 
-class Excluded(msgspec.Struct, frozen=True, kw_only=True):
-    """Seconds of one entry that one rule took or doubts. Several rules may speak of the same second."""
+class Weighed(msgspec.Struct, frozen=True, kw_only=True):
+    """Seconds of one entry that one rule took, doubts or remarks on. Several rules may speak of the same second."""
 
     entry: int
     seconds: int
@@ -60,7 +59,8 @@ class Tally(msgspec.Struct, frozen=True, kw_only=True):
     """The month's work, ready to be asked how long it was."""
 
     shares: tuple[Share, ...]
-    excluded: tuple[Excluded, ...]
+    excluded: tuple[Weighed, ...]  # taken or in doubt
+    remarked: tuple[Weighed, ...]  # counted, and worth a look
     findings: tuple[Finding, ...]
 
     def seconds(self, programs: Iterable[str], doers: Iterable[Doer], *, possible: bool) -> int:
@@ -98,28 +98,30 @@ def tally(scene: Scene) -> Tally:
     entries = scene.facts.entries or ()
     weighed = [_weigh(index, entry, scene) for index, entry in enumerate(entries)]
     shares = [share for share, _ in weighed if share is not None]
-    excluded = [each for _, said in weighed for each in said]
+    weighed_seconds = [each for _, said in weighed for each in said]
 
     shares, said = _settle_loose(shares, scene)
-    excluded += said
+    weighed_seconds += said
     shares, said = _one_program(shares)
-    excluded += said
-    excluded += _count_once(shares)
+    weighed_seconds += said
+    weighed_seconds += _count_once(shares)
 
+    in_order = sorted(weighed_seconds, key=lambda each: each.entry)
     return Tally(
         shares=tuple(shares),
-        excluded=tuple(sorted(excluded, key=lambda each: each.entry)),
-        findings=tuple(_finding(each) for each in excluded),
+        excluded=tuple(each for each in in_order if each.outcome is not Outcome.WARN),
+        remarked=tuple(each for each in in_order if each.outcome is Outcome.WARN),
+        findings=tuple(_finding(each) for each in weighed_seconds),
     )
 
 
-def _weigh(index: int, entry: Entry, scene: Scene) -> tuple[Share | None, list[Excluded]]:
+def _weigh(index: int, entry: Entry, scene: Scene) -> tuple[Share | None, list[Weighed]]:
     """What the rules leave of one entry; None where it has no second in this month."""
     here, cuts = cuts_of(entry, scene)
     whole = where(entry, scene)
     length = LONGEST_ENTRY if entry.seconds is None else entry.seconds
     said = [
-        Excluded(
+        Weighed(
             entry=index,
             seconds=_length(common(whole, cut.spans), entry, length),
             rule=cut.rule,
@@ -168,14 +170,14 @@ def _doers(entry: Entry, scene: Scene) -> frozenset[Doer]:
     return frozenset(EVERYONE)  # nobody knows: its seconds are in doubt or out
 
 
-def _settle_loose(shares: list[Share], scene: Scene) -> tuple[list[Share], list[Excluded]]:
+def _settle_loose(shares: list[Share], scene: Scene) -> tuple[list[Share], list[Weighed]]:
     """T21: minutes without a start cannot be proved apart from other work on the same day."""
     settled, said = [], []
     for share in shares:
         if share.loose_doubt or (share.loose_sure and _has_company(share, shares, scene)):
             length = share.loose_sure + share.loose_doubt
             said.append(
-                Excluded(
+                Weighed(
                     entry=share.index,
                     seconds=length,
                     rule="T21",
@@ -195,7 +197,7 @@ def _has_company(share: Share, shares: list[Share], scene: Scene) -> bool:
     return any(other.index != share.index and common(day, where(other.entry, scene)) for other in shares)
 
 
-def _one_program(shares: list[Share]) -> tuple[list[Share], list[Excluded]]:
+def _one_program(shares: list[Share]) -> tuple[list[Share], list[Weighed]]:
     """T8: seconds that work of another program also claims go from sure to doubtful, on both sides."""
     settled, said = [], []
     for share in shares:
@@ -208,7 +210,7 @@ def _one_program(shares: list[Share]) -> tuple[list[Share], list[Excluded]]:
         if claimed:
             two_people = any(both and other.entry.staff != share.entry.staff for other, both in rivals)
             said.append(
-                Excluded(
+                Weighed(
                     entry=share.index,
                     seconds=seconds(claimed),
                     rule="T8",
@@ -225,7 +227,7 @@ def _one_program(shares: list[Share]) -> tuple[list[Share], list[Excluded]]:
     return settled, said
 
 
-def _count_once(shares: list[Share]) -> list[Excluded]:
+def _count_once(shares: list[Share]) -> list[Weighed]:
     """T6: who gives up the second that two people spent at once. The sum itself is a union and needs no order."""
     said = []
     for program in PROGRAMS:
@@ -236,7 +238,7 @@ def _count_once(shares: list[Share]) -> list[Excluded]:
                 twice = common(share.sure, covered)
                 if twice:
                     said.append(
-                        Excluded(
+                        Weighed(
                             entry=share.index,
                             seconds=seconds(twice),
                             rule="T6",
@@ -249,7 +251,7 @@ def _count_once(shares: list[Share]) -> list[Excluded]:
     return said
 
 
-def _finding(each: Excluded) -> Finding:
+def _finding(each: Weighed) -> Finding:
     return Finding(
         rule=each.rule,
         outcome=each.outcome,

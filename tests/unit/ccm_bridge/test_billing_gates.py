@@ -434,7 +434,6 @@ CONFLICTS = [
     ("5.5", "G0511", "same_practice", CARE, "HOLD", Reason.OTHER_SERVICE),
     ("RPM beside CCM", "99457", "same_practice", CARE, "MET", None),
     ("a visit", "99213", "same_practice", CARE, "MET", None),
-    ("nonsense", "???", "same_practice", CARE, "MET", None),
     ("with a modifier", "99490-25", "other_practice", CARE, "BLOCK", Reason.OTHER_PRACTITIONER),
     ("6.5", "G0557", "same_practice", MONITORING, "HOLD", Reason.APCM_MONTH),
     ("6.5 another", "G0557", "other_practice", MONITORING, "MET", None),
@@ -448,6 +447,14 @@ CONFLICTS = [
     ("6.4 review beside monitoring", "99091", "same_practice", MONITORING, "BLOCK", Reason.OTHER_SERVICE),
     ("CCM beside RPM", "99490", "same_practice", MONITORING, "MET", None),
 ]
+
+
+@pytest.mark.parametrize("code", [None, "", "home health", "G018", "994900"])
+def test_a_service_without_a_code_that_anybody_can_read_may_be_any_and_holds(code):
+    decision = decided(work(25), other_services=[service(code, "other_practice")])
+    assert (dict(decision.codes), decision.hold) == ({}, True)
+    assert Reason.UNKNOWN_FACT in decision.reasons
+    assert decided(work(25), other_services=[service(code, month="2026-10")]).codes == {"99490": 1}
 
 
 @pytest.mark.parametrize(

@@ -275,7 +275,7 @@ def test_work_between_a_revocation_and_the_end_of_its_month_counts_with_a_warnin
     facts = {"consent": consent(revoked_at="2026-11-10T10:00:00-05:00")}
     decision = decided(work(12, day=9), work(10, day=20), **facts)
     assert dict(decision.codes) == {"99490": 1}
-    warned = [each for each in decision.excluded if Reason.AFTER_REVOCATION in each.reasons]
+    warned = [each for each in decision.remarked if Reason.AFTER_REVOCATION in each.reasons]
     assert [(each.entry, each.seconds, each.outcome) for each in warned] == [(1, 600, "WARN")]
 
 

@@ -104,9 +104,14 @@ WRONG = [
     ),
     ("a stay as text", {"stays": ["snf"]}, "stays[0]"),
     (
-        "a service without its code",
-        {"other_services": [{"by": "same_practice"}]},
-        "other_services[0]: object missing required field `code`.",
+        "a service with a day for its month",
+        {"other_services": [service("G0181", month="2026-11-04")]},
+        "other_services[0].month: a month such as 2026-11 is wanted.",
+    ),
+    (
+        "a service of two months",
+        {"other_services": [service("G0181", on="2026-10-04")]},
+        "other_services[0] has a day outside its month.",
     ),
     ("a year of the ancients", {"ccm_since": "0026-10-01"}, "ccm_since lies outside the years"),
     (
