@@ -1,6 +1,5 @@
 """How a request becomes a page, and an act an answer: the steps that every route of this room shares."""
 
-from collections import Counter
 from collections.abc import Awaitable, Callable
 from datetime import UTC, date, datetime, time, timedelta
 from typing import Final
@@ -37,10 +36,12 @@ from alerts.events import Severity
 from alerts.policy import Policy
 from alerts.queue_web import View, view_of
 from alerts.rota import next_up, on_call
-from alerts.row import worst_first
-from alerts.worklist import Viewer, places, summary, time_left
+from alerts.worklist import Viewer, summary, time_left
+from alerts.worklist_store import worklist
 
 CONFLICT: Final = 409
+HANDED: Final = 50
+"""Of each kind, the worst that a hand-over lists; the rest is in the queue."""
 
 
 class Pages:
@@ -203,28 +204,41 @@ class Pages:
     async def handover(self, request: Request, hours: int) -> HTMLResponse:
         """What this shift leaves to the next."""
         desk, act, who = self.desk, self.act(request), self.desk.who(request)
-        viewer = Viewer(who.staff_id, who.role == PHYSICIAN)
+        queues = seen_by(who.role)
         async with desk.transaction(request) as conn:
-            queues = seen_by(who.role)
-            found = [brief for brief in await screen_store.briefs(conn) if brief.queue in queues]
-            episodes = await screen_store.open_episodes(conn, {brief.patient_id for brief in found})
+            tallies, _ = await worklist(
+                conn, [Queue.CLINICAL], Viewer(who.staff_id, who.role == PHYSICIAN), now=act.now
+            )
+            stands = await report_store.stands(conn, now=act.now)
+            found = {
+                state: await screen_store.standing(conn, queues, state, limit=HANDED)
+                for state in (State.WAITING, State.CLAIMED, State.ESCALATED, State.SNOOZED)
+            }
+            holding = await report_store.holding(conn, queues)
             done = await report_store.done(conn, since=act.now - timedelta(hours=hours))
             done = [one for one in done if about(one.concern).queue in queues]
             shifts = await rota_store.shifts(conn, since=act.now, until=act.now + timedelta(days=3))
-            patients = await desk.patients(conn, {*episodes, *(one.patient_id for one in done)})
-        every = [e for group in episodes.values() for e in group if e.queue in queues]
+            names = await desk.colleagues(conn)
+            shown = {e.patient_id for some in found.values() for e in some}
+            patients = await desk.patients(conn, shown | {one.patient_id for one in done})
         return desk.page(
             request,
             "alerts/handover.html",
             hours=hours,
             current=on_call(shifts, act.now),
             following=next_up(shifts, act.now),
-            summary=summary(places(found, viewer, now=act.now)),
-            waiting=worst_first([e for e in every if e.state is State.WAITING]),
-            escalated=worst_first([e for e in every if e.state is State.ESCALATED]),
-            held=worst_first([e for e in every if e.state is State.CLAIMED]),
-            returning=[e for e in every if e.state is State.SNOOZED],
-            load=Counter(e.owner_name for e in every if e.state is State.CLAIMED).most_common(),
+            summary=summary(tallies),
+            counts={
+                state: sum(s.open for s in stands if s.state is state and s.queue in queues)
+                for state in found
+            },
+            waiting=found[State.WAITING],
+            escalated=found[State.ESCALATED],
+            held=found[State.CLAIMED],
+            returning=found[State.SNOOZED],
+            load=sorted(
+                ((names.get(who, "A colleague"), many) for who, many in holding.items()), key=lambda n: -n[1]
+            ),
             done=done,
             patients=patients,
             about=about,

@@ -1,7 +1,6 @@
 """The list: one row per patient in the order to work through, put together from a handful of queries."""
 
 from collections.abc import Mapping, Sequence
-from datetime import datetime
 from typing import Any, Final
 from uuid import UUID
 
@@ -19,7 +18,8 @@ from alerts.events import Severity
 from alerts.row import Known, Row, a_row
 from alerts.screen_store import Contact, Want
 from alerts.sketch import UNITS, sketch
-from alerts.worklist import CALLING, Brief, Place, Section, Viewer, places, summary, waiting
+from alerts.worklist import Place, Section, Tally, Viewer, summary, waiting
+from alerts.worklist_store import worklist
 
 PAGE: Final = 60
 SHOW: Final = ("all", "free", "mine", "late")
@@ -65,32 +65,37 @@ async def listed(desk: Desk, request: Request, conn: AsyncConnection, view: View
     """Everything the list shows."""
     who, now = desk.who(request), act.now
     seq = await screen_store.newest_seq(conn)  # first: what moves while we look is heard about
-    viewer = Viewer(who.staff_id, who.role == PHYSICIAN)
-    queues: dict[Queue, list[Brief]] = {queue: [] for queue in seen_by(who.role)}
-    for brief in await screen_store.briefs(conn):
-        queues.setdefault(brief.queue, []).append(brief)
-    placed = {queue: places(queues[queue], viewer, now=now) for queue in seen_by(who.role)}
-    every = placed[view.queue]
-    whole = view.show == "all" and view.severity is None
-    chosen = every if whole else [place for place in every if _shown(place, view, now=now)]
-    if view.concern:
-        of_concern = await screen_store.having(conn, view.concern)
-        chosen = [place for place in chosen if place.patient_id in of_concern]
-    rows = await _rows(desk, conn, view.queue, chosen[(view.page - 1) * PAGE : view.page * PAGE], act)
+    viewer, queues = Viewer(who.staff_id, who.role == PHYSICIAN), seen_by(who.role)
+    tallies, places = await worklist(
+        conn,
+        queues,
+        viewer,
+        now=now,
+        queue=view.queue,
+        show=view.show,
+        severity=view.severity,
+        concern=view.concern,
+        limit=PAGE,
+        offset=(view.page - 1) * PAGE,
+    )
+    here = [tally for tally in tallies if tally.queue is view.queue]
+    counts = {s: sum(tally.patients for tally in here if tally.section is s) for s in Section}
+    chosen = {s: sum(tally.chosen for tally in here if tally.section is s) for s in Section}
+    total = sum(chosen.values())
+    rows = await _rows(desk, conn, view.queue, places, act)
     by_section: dict[Section, list[Row]] = {}
     for row in rows:
         by_section.setdefault(row.place.section, []).append(row)
-    counts, chosen_counts = _counts(every), _counts(chosen)
     undoable = await screen_store.undoable(conn, who.staff_id, since=midnight(who, now))
     return {
         "view": view,
-        "tabs": [(queue, waiting(found)) for queue, found in placed.items()],
-        "sections": [(section, by_section[section], chosen_counts[section]) for section in by_section],
+        "tabs": [(queue, waiting(t for t in tallies if t.queue is queue)) for queue in queues],
+        "sections": [(section, by_section[section], chosen[section]) for section in by_section],
         "counts": counts,
-        "summary": summary(every),
-        "more": len(chosen) > view.page * PAGE,
+        "summary": summary(here),
+        "more": total > view.page * PAGE,
         "shown": (view.page - 1) * PAGE + len(rows),
-        "total": len(chosen),
+        "total": total,
         "works": who.role in WORKS[view.queue],
         "provider": viewer.provider,
         "undoable": undoable,
@@ -99,11 +104,7 @@ async def listed(desk: Desk, request: Request, conn: AsyncConnection, view: View
         "saved": await desk_store.saved(conn, who.staff_id),
         "severities": list(reversed(Severity)),
         "concerns": [(name, facts.label) for name, facts in ABOUT.items() if facts.queue is view.queue],
-        "benign": sum(
-            p.section is Section.LATER and p.severity is Severity.WATCH for p in placed[Queue.CLINICAL]
-        )
-        if Queue.CLINICAL in placed and who.role in WORKS[Queue.CLINICAL]
-        else 0,
+        "benign": _benign(tallies) if who.role in WORKS[Queue.CLINICAL] else 0,
         "failing": await page_store.failing(conn),
         "dispositions": DISPOSITIONS,
         "about": about,
@@ -111,23 +112,13 @@ async def listed(desk: Desk, request: Request, conn: AsyncConnection, view: View
     }
 
 
-def _counts(found: Sequence[Place]) -> dict[Section, int]:
-    sections = [place.section for place in found]
-    return {section: sections.count(section) for section in Section}
-
-
-def _shown(place: Place, view: View, *, now: datetime) -> bool:
-    if view.severity is not None and place.severity is not view.severity:
-        return False
-    match view.show:
-        case "mine":
-            return place.mine
-        case "free":
-            return place.section in CALLING
-        case "late":
-            return place.section in CALLING and place.due_at <= now
-        case _:
-            return True
+def _benign(tallies: Sequence[Tally]) -> int:
+    """How many may need no more than a look."""
+    return sum(
+        t.patients
+        for t in tallies
+        if t.queue is Queue.CLINICAL and t.section is Section.LATER and t.severity is Severity.WATCH
+    )
 
 
 async def _name(desk: Desk, conn: AsyncConnection, patient_id: UUID) -> str:

@@ -1,5 +1,6 @@
 """What the reports read: calls and what became of them, and what a shift leaves to the next. Under the reader's policy."""
 
+from collections.abc import Collection
 from datetime import datetime
 from uuid import UUID
 
@@ -91,6 +92,15 @@ async def stands(conn: AsyncConnection, *, now: datetime) -> list[Stand]:
         Stand(queue=Queue(q), severity=Severity(v), state=State(s), open=n, overdue=late)
         for q, v, s, n, late in await rows.fetchall()
     ]
+
+
+async def holding(conn: AsyncConnection, queues: Collection[Queue]) -> dict[UUID, int]:
+    """How many episodes of these queues everybody has in their hands."""
+    rows = await conn.execute(
+        """SELECT owner, count(*) FROM alerts.episode WHERE state = 'claimed' AND queue = ANY(%s) GROUP BY owner""",
+        (list(queues),),
+    )
+    return dict(await rows.fetchall())
 
 
 class Worked(msgspec.Struct, frozen=True, kw_only=True):

@@ -14,28 +14,10 @@ from alerts.episode import Episode, State
 from alerts.events import Move, Severity
 from alerts.row import Reading
 from alerts.sketch import Point
-from alerts.worklist import Brief
 from risk.events import Evidence, Tier
 
 _episode: Final = msgspec.json.Decoder(Episode)
-_QUEUE: Final = {
-    member.value: member for member in Queue
-}  # ten thousand look-ups a page: faster than the call
-_STATE: Final = {member.value: member for member in State}
-_SEVERITY: Final = {member.value: member for member in Severity}
 _reading: Final = msgspec.json.Decoder(Reading)
-
-
-async def briefs(conn: AsyncConnection) -> list[Brief]:
-    """Every open episode of the practice, as far as ordering asks."""
-    rows = await conn.execute(
-        """SELECT episode_id, patient_id, queue, state, severity, due_at, owner
-             FROM alerts.episode WHERE state <> 'closed'"""
-    )
-    return [
-        Brief(i, p, _QUEUE[queue], _STATE[state], _SEVERITY[severity], due, owner)
-        for i, p, queue, state, severity, due, owner in await rows.fetchall()
-    ]
 
 
 async def benign(conn: AsyncConnection, *, limit: int = 200) -> list[Episode]:
@@ -51,14 +33,6 @@ async def benign(conn: AsyncConnection, *, limit: int = 200) -> list[Episode]:
     return [_episode.decode(text) for (text,) in await rows.fetchall()]
 
 
-async def having(conn: AsyncConnection, concern: str) -> set[UUID]:
-    """The patients with an open episode of this concern."""
-    rows = await conn.execute(
-        "SELECT patient_id FROM alerts.episode WHERE concern = %s AND state <> 'closed'", (concern,)
-    )
-    return {patient_id for (patient_id,) in await rows.fetchall()}
-
-
 async def open_episodes(conn: AsyncConnection, patients: Collection[UUID]) -> dict[UUID, list[Episode]]:
     """The open episodes of these patients."""
     rows = await conn.execute(
@@ -70,6 +44,18 @@ async def open_episodes(conn: AsyncConnection, patients: Collection[UUID]) -> di
         episode = _episode.decode(text)
         found.setdefault(episode.patient_id, []).append(episode)
     return found
+
+
+async def standing(
+    conn: AsyncConnection, queues: Collection[Queue], state: State, *, limit: int
+) -> list[Episode]:
+    """The episodes of these queues that are in one state, the worst first."""
+    rows = await conn.execute(
+        """SELECT row_to_json(e)::text FROM alerts.episode e WHERE state <> 'closed' AND queue = ANY(%s) AND state = %s
+            ORDER BY array_position(ARRAY['critical', 'high', 'watch'], severity), due_at, episode_id LIMIT %s""",
+        (list(queues), state, limit),
+    )
+    return [_episode.decode(text) for (text,) in await rows.fetchall()]
 
 
 async def episode(conn: AsyncConnection, episode_id: UUID) -> Episode | None:

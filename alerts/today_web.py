@@ -1,6 +1,5 @@
 """Today so far: what came, what became of it, and who carries how much."""
 
-from collections import Counter
 from collections.abc import Mapping
 from datetime import timedelta
 from typing import NamedTuple
@@ -9,14 +8,16 @@ from uuid import UUID
 from fastapi import APIRouter, Request
 from fastapi.responses import HTMLResponse
 
-from alerts import report_store, rota_store, screen_store
+from alerts import report_store, rota_store
+from alerts.access import seen_by
 from alerts.burden import Burden, minutes_text, quantile, weigh
 from alerts.concerns import Queue
 from alerts.desk_web import midnight, must_see
-from alerts.episode import NEEDS_SOMEBODY, State
 from alerts.pages_web import Pages
 from alerts.report_store import Worked
 from alerts.rota import on_call
+from alerts.worklist import Viewer, waiting
+from alerts.worklist_store import worklist
 
 
 class Load(NamedTuple):
@@ -47,15 +48,15 @@ def add(routes: APIRouter, pages: Pages) -> None:
         desk = pages.desk
         who, now = desk.who(request), desk.now()
         must_see(who, Queue.CLINICAL)
-        since = midnight(who, now)
+        since, queues = midnight(who, now), seen_by(who.role)
         async with desk.transaction(request) as conn:
             calls = await report_store.calls(conn, since=since, until=now + timedelta(seconds=1))
             worked = await report_store.worked(conn, since=since)
-            briefs = await screen_store.briefs(conn)
+            holds = await report_store.holding(conn, queues)
+            tallies, _ = await worklist(conn, [Queue.CLINICAL], Viewer(who.staff_id, provider=True), now=now)
             overdue = await report_store.overdue(conn, now=now)
             names = await desk.colleagues(conn)
             shifts = await rota_store.shifts(conn, since=now, until=now)
-        holds = Counter(b.owner for b in briefs if b.state is State.CLAIMED and b.owner)
         burden = weigh(
             calls, patients=0, readings=0, since=since, until=now, policy=pages.policy, overdue=overdue
         )
@@ -70,7 +71,7 @@ def add(routes: APIRouter, pages: Pages) -> None:
                 contacts=sum(one.contacts for one in worked),
                 to_come=(quantile(waits, 0.5), quantile(waits, 0.9)) if waits else None,
             ),
-            waiting=len({b.patient_id for b in briefs if b.state in NEEDS_SOMEBODY}),
+            waiting=waiting(tallies),
             load=_load(worked, holds, names),
             current=on_call(shifts, now),
             minutes=minutes_text,

@@ -1,18 +1,17 @@
-"""Who needs somebody, in which order: one place per patient, the worst on top. Pure, and cheap for ten thousand."""
+"""Who needs somebody, in which order: one place per patient, the worst on top. Words and counts; the order is SQL's."""
 
 from collections.abc import Iterable
 from datetime import datetime
 from enum import StrEnum
-from typing import Final, NamedTuple
+from typing import NamedTuple
 from uuid import UUID
 
 from alerts.concerns import Queue
-from alerts.episode import RANK, State
 from alerts.events import Severity
 
 
 class Section(StrEnum):
-    """Where a row stands. Position says how urgent it is before any colour does."""
+    """Where a row stands, top to bottom. Position says how urgent it is before any colour does."""
 
     YOURS = "In your hands"
     NOW = "Now"  # critical, or high and later than promised
@@ -21,29 +20,12 @@ class Section(StrEnum):
     IN_PROGRESS = "In progress"
     RESTING = "Resting"
 
-    __hash__ = (
-        str.__hash__
-    )  # Enum's own is a Python call, and ten thousand rows look up by these for every page
 
-
-CALLING: Final = frozenset({Section.NOW, Section.NEXT, Section.LATER})
-_ORDER: Final = {section: place for place, section in enumerate(Section)}
-
-
-class Brief(NamedTuple):
-    """An open episode, as far as ordering asks."""
-
-    episode_id: UUID
-    patient_id: UUID
-    queue: Queue
-    state: State
-    severity: Severity
-    due_at: datetime
-    owner: UUID | None
+CALLING = frozenset({Section.NOW, Section.NEXT, Section.LATER})
 
 
 class Place(NamedTuple):
-    """One patient's place in the list, and the episode that put them there."""
+    """One patient's place in a queue, and the episode that put them there."""
 
     section: Section
     patient_id: UUID
@@ -52,9 +34,15 @@ class Place(NamedTuple):
     due_at: datetime
     mine: bool
 
-    def key(self) -> tuple[int, datetime, int]:
-        """Section, then severity, then who is due sooner; numbers, because ten thousand are sorted for every page."""
-        return _ORDER[self.section] * 4 - RANK[self.severity], self.due_at, self.patient_id.int
+
+class Tally(NamedTuple):
+    """How many patients stand in one section of one queue with one severity: all, and those that a view chooses."""
+
+    queue: Queue
+    section: Section
+    severity: Severity
+    patients: int
+    chosen: int
 
 
 class Viewer(NamedTuple):
@@ -64,88 +52,23 @@ class Viewer(NamedTuple):
     provider: bool
 
 
-def places(briefs: Iterable[Brief], viewer: Viewer, *, now: datetime) -> list[Place]:
-    """One place per patient, in the order to work through."""
-    patients: dict[UUID, Brief | list[Brief]] = {}
-    for brief in briefs:
-        others = patients.get(brief.patient_id)
-        if others is None:  # nearly everybody has one open episode: no list for them
-            patients[brief.patient_id] = brief
-        elif isinstance(others, list):
-            others.append(brief)
-        else:
-            patients[brief.patient_id] = [others, brief]
-    found = [
-        _place(some, viewer, now=now) if isinstance(some, list) else _only(some, viewer, now=now)
-        for some in patients.values()
-    ]
-    found.sort(key=Place.key)
-    return found
-
-
-def _only(brief: Brief, viewer: Viewer, *, now: datetime) -> Place:
-    """The place of a patient with one open episode: what `_place` says, without looking for the worst of one."""
-    held = brief.state is State.CLAIMED or brief.state is State.ESCALATED
-    mine = held and brief.owner == viewer.staff_id
-    if _calls(brief, viewer, now=now):
-        section = _urgency(brief, now=now)
-    elif held:
-        section = Section.YOURS if mine else Section.IN_PROGRESS
-    else:
-        section = Section.RESTING
-    return Place(section, brief.patient_id, brief.episode_id, brief.severity, brief.due_at, mine)
-
-
-def _place(found: list[Brief], viewer: Viewer, *, now: datetime) -> Place:
-    calls = [b for b in found if _calls(b, viewer, now=now)]
-    held = [b for b in found if b.state in _HELD]
-    worst = min(calls or held or found, key=_worst)
-    mine = any(b.owner == viewer.staff_id for b in held)
-    if calls:
-        section = min((_urgency(b, now=now) for b in calls), key=_ORDER.__getitem__)
-        due_at = min(b.due_at for b in calls)
-    else:
-        section = Section.YOURS if mine else Section.IN_PROGRESS if held else Section.RESTING
-        due_at = worst.due_at
-    return Place(section, worst.patient_id, worst.episode_id, worst.severity, due_at, mine)
-
-
-_HELD: Final = frozenset({State.CLAIMED, State.ESCALATED})
-
-
-def _worst(brief: Brief) -> tuple[int, datetime, int]:
-    return -RANK[brief.severity], brief.due_at, brief.episode_id.int
-
-
-def _urgency(brief: Brief, *, now: datetime) -> Section:
-    """Being late moves it up by one, so that what is forgotten rises and a late watch does not drown a critical."""
-    if brief.severity is Severity.CRITICAL:
-        return Section.NOW
-    late = brief.due_at <= now
-    if brief.severity is Severity.HIGH:
-        return Section.NOW if late else Section.NEXT
-    return Section.NEXT if late else Section.LATER
-
-
-def _calls(brief: Brief, viewer: Viewer, *, now: datetime) -> bool:
-    """Does it ask this viewer to come? An escalation that no provider answered in time asks everybody again."""
-    if brief.state is State.WAITING:
-        return True
-    return brief.state is State.ESCALATED and (viewer.provider or brief.due_at <= now)
-
-
-def waiting(found: Iterable[Place]) -> int:
+def waiting(tallies: Iterable[Tally]) -> int:
     """How many patients ask for somebody."""
-    return sum(place.section in CALLING for place in found)
+    return sum(tally.patients for tally in tallies if tally.section in CALLING)
 
 
-def summary(found: Iterable[Place]) -> str:
-    """The one sentence at the top of the list."""
-    sections = [place.section for place in found]
-    now = sections.count(Section.NOW)
+def summary(tallies: Iterable[Tally]) -> str:
+    """The one sentence at the top of the list.
+
+    >>> one = Tally(Queue.CLINICAL, Section.NOW, Severity.CRITICAL, patients=1, chosen=1)
+    >>> summary([one]), summary([one._replace(section=Section.NEXT, patients=3)]), summary([])
+    ('1 patient needs somebody now', 'Nothing urgent; 3 waiting', 'Nobody is waiting')
+    """
+    tallies = list(tallies)
+    now = sum(tally.patients for tally in tallies if tally.section is Section.NOW)
     if now:
         return f"{now} {'patient needs' if now == 1 else 'patients need'} somebody now"
-    calling = sum(section in CALLING for section in sections)
+    calling = waiting(tallies)
     return f"Nothing urgent; {calling} waiting" if calling else "Nobody is waiting"
 
 
