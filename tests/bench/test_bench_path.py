@@ -19,7 +19,7 @@ import sys
 import tempfile
 import time
 import urllib.request
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from uuid import UUID, uuid4
 
@@ -151,9 +151,10 @@ def cpu_seconds(product) -> dict[str, float]:
         ticks = sum(sum(map(int, stat(pid)[11:13])) for pid in pids)
         if name == "postgres":
             (postmaster,) = pids
-            ticks += sum(map(int, stat(postmaster)[13:15]))
             for child in Path(f"/proc/{postmaster}/task/{postmaster}/children").read_text().split():
-                ticks += sum(map(int, stat(int(child))[11:13]))
+                with suppress(FileNotFoundError, ProcessLookupError):  # ended meanwhile: the postmaster counts it
+                    ticks += sum(map(int, stat(int(child))[11:13]))
+            ticks += sum(map(int, stat(postmaster)[13:15]))
         used[name] = ticks / TICK
     return used
 
