@@ -234,18 +234,17 @@ def _component(one: Mapping[str, Any], wanted: set[Code]) -> Sent | None:
 def _blood_pressure(one: Mapping[str, Any], pulse: Mapping[str, Any] | None, about: OfReading) -> Said:
     rate = _component(one, PULSE) or _quantity(pulse)
     upper, lower, mean = (_component(one, wanted) for wanted in (SYSTOLIC, DIASTOLIC, MEAN))
-    if upper is None and lower is None and rate is None:
-        codes = _codes(one.get("dataAbsentReason"))
-        why = NO_DATA.get(codes[0][1], Absent.SENDER) if codes else Absent.EMPTY
-        upper = lower = Sent(why)
+    codes = _codes(one.get("dataAbsentReason"))
+    if codes and upper is lower is rate is None:
+        upper = lower = Sent(NO_DATA.get(codes[0][1], Absent.SENDER))
     return blood_pressure(upper, lower, mean, Sent(rate.value, "/min") if rate is not None else None, **about)
 
 
 def _glucose(one: Mapping[str, Any], aside: Sequence[Mapping[str, Any]], about: OfReading) -> Said:
     codes = set(_codes(one.get("code")))
-    value = _quantity(one) or Sent(None)
+    value = _quantity(one)
     if CONTROL in codes:
-        about["sent"] = {**about.get("sent", {}), "glucose": value}
+        about["sent"] = {**about.get("sent", {}), "glucose": value or Sent(None)}
         about["absent"] = {**about.get("absent", {}), "glucose": Absent.NOT_PATIENT_DATA}
         field.add_flags(about, (Flag.CONTROL_SOLUTION,))
         return DeviceEvent(event=EventKind.CONTROL_SOLUTION, kind=Kind.GLUCOSE, **event_about(about))
@@ -259,7 +258,7 @@ def _glucose(one: Mapping[str, Any], aside: Sequence[Mapping[str, Any]], about: 
             context = MEALS.get(code, context)
     if context is not None:
         about["context"] = context
-    return glucose(value, beyond=_beyond(one, value), **about)
+    return glucose(value, beyond=_beyond(one, value or Sent(None)), **about)
 
 
 def _beyond(one: Mapping[str, Any], value: Sent) -> Beyond | None:

@@ -46,13 +46,31 @@ def sent(record: Mapping[str, Any], unit: str | None, *names: str) -> Sent | Non
     return None
 
 
+def whole(value: object) -> int | None:
+    """A code: a whole number, or text that is one."""
+    found = number(value)
+    return int(found) if found is not None and found.is_integer() else None
+
+
 def yes(value: object) -> bool:
     """True in the spellings vendors use."""
-    return (
-        value is True
-        or value == 1
-        or (isinstance(value, str) and value.strip().lower() in {"1", "true", "y", "yes"})
-    )
+    return _truth(value) is True
+
+
+def no(value: object) -> bool:
+    """False, said as such: nothing said is neither.
+
+    >>> no("false"), no(0), no(None), no("")
+    (True, True, False, False)
+    """
+    return _truth(value) is False
+
+
+def _truth(value: object) -> bool | None:
+    word = value.strip().lower() if isinstance(value, str) else value
+    if word in (True, 1, "1", "true", "y", "yes"):
+        return True
+    return False if word in (False, 0, "0", "false", "n", "no") else None
 
 
 def epoch(value: object) -> datetime | None:
@@ -67,15 +85,19 @@ def epoch(value: object) -> datetime | None:
     return from_epoch(count / 1000 if count >= MILLISECONDS_FROM else count)
 
 
-def clock(record: Mapping[str, Any], *names: str) -> OfReading:
-    """Device time from the first of these fields: ISO text or an epoch, with its offset where one is written."""
+def clock(record: Mapping[str, Any], *names: str, utc: bool = False) -> OfReading:
+    """Device time from the first of these fields: ISO text or an epoch, with its offset where one is written.
+
+    `utc`: the sender documents its times as UTC, so that one without a zone is no wall clock.
+    """
     for name in names:
         value = record.get(name)
         if value is None or value == "":
             continue
         about: OfReading = {"device_time_sent": str(value)[:LONGEST_TEXT]}
-        if isinstance(value, str) and not value.strip().isdigit():
+        if isinstance(value, str) and number(value) is None:
             wall, offset = parse_with_offset(value)
+            offset = 0 if utc and offset is None else offset
             about["device_time"] = instant(wall, offset)
             if offset:
                 about.update(local(offset))

@@ -89,7 +89,7 @@ def _glucose(record: Mapping[str, Any], unit: object) -> Said:
         about["context"] = _context(situation)
         about["sent"] = {**about.get("sent", {}), "context": Sent(situation)}
     value = _absent(field.sent(record, _unit(GLUCOSE_UNITS, unit), "BG"))
-    return glucose(value or Sent(None), **about)
+    return glucose(value, **about)
 
 
 def _context(situation: str) -> Context:

@@ -54,7 +54,7 @@ def _meal(record: Mapping[str, Any], about: OfReading) -> OfReading:
 
 
 def _about(record: Mapping[str, Any]) -> OfReading:
-    about = field.clock(record, "readingTimestamp")
+    about = field.clock(record, "readingTimestamp", utc=True)
     device = record.get("device")
     inside = device if isinstance(device, dict) else {}
     about["device"] = field.text(record, "deviceIdentifier", "deviceId") or field.text(

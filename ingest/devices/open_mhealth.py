@@ -74,7 +74,7 @@ def _glucose(body: Mapping[str, Any], about: OfReading) -> Said:
     about["sent"] = {**about.get("sent", {}), **sent}
     if source is not None and source.lower() not in CAPILLARY:
         field.add_flags(about, (Flag.NOT_CAPILLARY,))
-    return glucose(_value(body["blood_glucose"]) or Sent(None), **about)
+    return glucose(_value(body["blood_glucose"]), **about)
 
 
 def _meal(words: str) -> Context:

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ingest.devices import document, field
-from ingest.devices.measurement import Answer, Context, Flag, Refusal, Said, Sent
+from ingest.devices.measurement import Answer, Context, Flag, Refusal, Said
 from ingest.devices.vitals import OfReading, blood_pressure, glucose, number
 
 KINDS = {
@@ -40,11 +40,11 @@ def _said(record: Mapping[str, Any]) -> Said:
             **about,
         )
     if kind == "glucose":
-        before = record.get("before_meal")
-        if isinstance(before, bool):
-            about["context"] = Context.BEFORE_MEAL if before else Context.AFTER_MEAL
-            about["sent"] = {**about.get("sent", {}), "context": Sent(before)}
-        return glucose(field.sent(record, "mg/dL", "blood_glucose_mgdl") or Sent(None, "mg/dL"), **about)
+        before = field.sent(record, None, "before_meal")
+        if before is not None and (field.yes(before.value) or field.no(before.value)):
+            about["context"] = Context.BEFORE_MEAL if field.yes(before.value) else Context.AFTER_MEAL
+            about["sent"] = {**about.get("sent", {}), "context": before}
+        return glucose(field.sent(record, "mg/dL", "blood_glucose_mgdl"), **about)
     return field.unsupported({said or ""}, about.get("device"))
 
 

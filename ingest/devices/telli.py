@@ -18,9 +18,9 @@ from ingest.devices.measurement import (
 from ingest.devices.vitals import OfReading, blood_pressure, event_about, glucose, number
 
 EVENTS = {
-    "Heartbeat": EventKind.HEARTBEAT,
-    "ReminderCleared": EventKind.REMINDER_CLEARED,
-    "SettingsResponse": EventKind.SETTINGS,
+    "heartbeat": EventKind.HEARTBEAT,
+    "remindercleared": EventKind.REMINDER_CLEARED,
+    "settingsresponse": EventKind.SETTINGS,
 }
 PERIODS = {"before": Context.BEFORE_MEAL, "after": Context.AFTER_MEAL}
 FULL, WEAK = 10, 1  # the battery's own scale, 0 to 10
@@ -42,12 +42,13 @@ def decode(raw: bytes) -> Answer:
 def _said(record: Mapping[str, Any]) -> Said:
     about = _about(record)
     kind = field.text(record, "readingType", "type") or ""
-    event = EVENTS.get(kind)
+    named = kind.lower()
+    event = EVENTS.get(named)
     if event is not None:
         return _event(event, record, about)
-    if kind == "BloodPressure":
+    if named == "bloodpressure":
         return _pressure(field.inner(record, "data"), about)
-    if kind == "BloodGlucose":
+    if named == "bloodglucose":
         return _glucose(field.inner(record, "data"), about)
     if kind:
         return field.unsupported({kind}, about.get("device"))
@@ -61,26 +62,23 @@ def _said(record: Mapping[str, Any]) -> Said:
 def _pressure(data: Mapping[str, Any], about: OfReading) -> Said:
     if field.yes(data.get("arrhythmia")):
         field.add_flags(about, (Flag.IRREGULAR_PULSE,))
-    upper, lower = field.sent(data, "mm[Hg]", "systolic"), field.sent(data, "mm[Hg]", "diastolic")
-    if upper is None and lower is None:
-        return _without_values(about)
-    return blood_pressure(upper, lower, None, field.sent(data, "/min", "pulse"), **about)
+    return blood_pressure(
+        field.sent(data, "mm[Hg]", "systolic"),
+        field.sent(data, "mm[Hg]", "diastolic"),
+        None,
+        field.sent(data, "/min", "pulse"),
+        **about,
+    )
 
 
 def _glucose(data: Mapping[str, Any], about: OfReading) -> Said:
     value = field.sent(data, field.text(data, "unit"), "glucose")
-    if value is None:
-        return _without_values(about)
     # The published example of a glucose writes the period under `pulse`.
     period = field.text(data, "readingPeriod", "pulse")
     if period is not None and not period.isdigit():
         about["context"] = PERIODS.get(period.lower(), Context.UNSPECIFIED)
         about["sent"] = {**about.get("sent", {}), "context": Sent(period)}
     return glucose(value, **about)
-
-
-def _without_values(about: OfReading) -> Refusal:
-    return Refusal(reason=Reason.MISSING_FIELD, detail="`data` has no value", device=about.get("device"))
 
 
 def _about(record: Mapping[str, Any]) -> OfReading:

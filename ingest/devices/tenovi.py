@@ -5,6 +5,7 @@ one as well; `filter_params.measurement_index` tells which belong together. The 
 replaced when it breaks, so the device is `hwi_device_id`.
 """
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -25,12 +26,13 @@ from ingest.devices.vitals import OfReading, blood_pressure, device_name, event_
 from ingest.events import Beyond, Kind
 
 MEALS = {
-    "pre-prandial": Context.BEFORE_MEAL, "preprandial": Context.BEFORE_MEAL,
-    "post-prandial": Context.AFTER_MEAL, "postprandial": Context.AFTER_MEAL,
+    "pre_prandial": Context.BEFORE_MEAL, "preprandial": Context.BEFORE_MEAL, "before_meal": Context.BEFORE_MEAL,
+    "post_prandial": Context.AFTER_MEAL, "postprandial": Context.AFTER_MEAL, "after_meal": Context.AFTER_MEAL,
     "fasting": Context.FASTING, "bedtime": Context.BEDTIME,
 }  # fmt: skip
 ALERTS = {"sensor_result_above_range": Beyond.HI, "sensor_result_below_range": Beyond.LO}
-OURS = {"blood_pressure", "pulse", "irregular_heartbeat", "glucose", "battery_percentage"}
+CONTROL = {"control", "control_solution"}
+OTHER_NAMES = {"blood_glucose": "glucose", "heart_rate": "pulse", "battery": "battery_percentage"}
 
 
 def decode(raw: bytes) -> Answer:
@@ -98,11 +100,17 @@ def _metric(record: Mapping[str, Any]) -> str | None:
     named = field.text(record, "metric", "metric_name_read_only") or field.text(
         field.inner(record, "measurement_metric"), "name"
     )
-    return named.lower() if named is not None else None
+    word = _word(named)
+    return OTHER_NAMES.get(word, word) if word is not None else None
+
+
+def _word(text: str | None) -> str | None:
+    """A name in one spelling: the two interfaces write `blood_pressure` and `Blood Pressure`."""
+    return re.sub(r"[-_ ]+", "_", text.lower()) if text is not None else None
 
 
 def _about(record: Mapping[str, Any], flags: tuple[str, ...] = ()) -> OfReading:
-    about = field.clock(record, "timestamp")
+    about = field.clock(record, "timestamp", utc=True)
     name, gateway = field.text(record, "hwi_device_id"), field.text(record, "hardware_uuid")
     about["device"] = name
     about["gateway"] = device_name(gateway) if gateway is not None else None
@@ -115,6 +123,11 @@ def _about(record: Mapping[str, Any], flags: tuple[str, ...] = ()) -> OfReading:
     if claimed:
         about["claimed"] = claimed
     return about
+
+
+def _amount(record: Mapping[str, Any]) -> float:
+    said = field.sent(record, None, "value_1", "value")
+    return number(said.value) or 0.0 if said is not None else 0.0
 
 
 def _tested(record: Mapping[str, Any]) -> Refusal | None:
@@ -136,18 +149,13 @@ def _pressure(
         test = _tested(record) if record is not None else None
         if test is not None:
             return test
-    beats = any((number(field.text(record, "value_1", "value")) or 0) > 0 for record in irregular)
+    beats = any(_amount(record) > 0 for record in irregular)
     about = _about(named, (Flag.IRREGULAR_PULSE,) if beats else ())
     upper = lower = None
     if pressure is not None:
-        upper = field.sent(pressure, "mm[Hg]", "value_1", "value")
-        lower = field.sent(pressure, "mm[Hg]", "value_2", "secondary_value")
-        if upper is None and lower is None:
-            return Refusal(
-                reason=Reason.MISSING_FIELD,
-                detail="a blood_pressure without values",
-                device=about.get("device"),
-            )
+        unit = _unit(pressure) or "mm[Hg]"
+        upper = field.sent(pressure, unit, "value_1", "value")
+        lower = field.sent(pressure, unit, "value_2", "secondary_value")
     rate = field.sent(pulse, "/min", "value_1", "value") if pulse is not None else None
     return blood_pressure(upper, lower, None, rate, **about)
 
@@ -158,7 +166,7 @@ def _single(record: Mapping[str, Any]) -> Said:
     if test is not None:
         return test
     metric, about = _metric(record), _about(record)
-    value = field.sent(record, "mg/dL", "value_1", "value")
+    value = field.sent(record, _unit(record) or "mg/dL", "value_1", "value")
     if metric == "battery_percentage":
         level = number(value.value) if value is not None else None
         return DeviceEvent(event=EventKind.BATTERY, battery_percent=level, **event_about(about))
@@ -171,14 +179,17 @@ def _single(record: Mapping[str, Any]) -> Said:
     meal, place = field.text(params, "meal_context"), field.text(params, "measurement_location")
     sent = {name: Sent(said) for name, said in (("context", meal), ("site", place)) if said is not None}
     about["sent"] = sent
-    if place is not None and place.lower() == "control solution":
+    if _word(place) in CONTROL:
         about["sent"] = {**sent, "glucose": value or Sent(None)}
         about["absent"] = {**about.get("absent", {}), "glucose": Absent.NOT_PATIENT_DATA}
         field.add_flags(about, (Flag.CONTROL_SOLUTION,))
         return DeviceEvent(event=EventKind.CONTROL_SOLUTION, kind=Kind.GLUCOSE, **event_about(about))
     if meal is not None:
-        about["context"] = MEALS.get(meal.lower(), Context.UNSPECIFIED)
-    alert = field.text(params, "alert")
-    return glucose(
-        value or Sent(None, "mg/dL"), beyond=ALERTS.get(alert) if alert is not None else None, **about
-    )
+        about["context"] = MEALS.get(_word(meal) or "", Context.UNSPECIFIED)
+    alert = _word(field.text(params, "alert"))
+    return glucose(value, beyond=ALERTS.get(alert) if alert is not None else None, **about)
+
+
+def _unit(record: Mapping[str, Any]) -> str | None:
+    """Only the clinical interface names one."""
+    return field.text(field.inner(record, "measurement_metric"), "primary_units")

@@ -20,19 +20,35 @@ from ingest.devices.measurement import (
 from ingest.devices.vitals import OfReading, blood_pressure, device_name, event_about, glucose, number
 
 WORDS = {
-    "systolic": {"systolic", "sys", "sbp", "bphigh", "systolicpressure", "systolicbloodpressure",
-    "systolicmmhg"}, "diastolic": {"diastolic", "dia", "dbp", "bplow", "diastolicpressure",
-    "diastolicbloodpressure", "diastolicmmhg"}, "map": {"map", "mean", "meanarterialpressure",
-    "meanpressure"}, "pulse": {"pulse", "pr", "hr", "heartrate", "pulserate", "bpm", "pulsebpm"}, "glucose":
-    {"glucose", "bloodglucose", "bg", "bloodsugar", "glucosemgdl", "bloodglucosemgdl", "glucosemmoll"},
-    "unit": {"unit", "units"}, "pressure_unit": {"bpunit", "pressureunit"}, "glucose_unit": {"glucoseunit",
-    "bgunit", "bloodglucoseunit"}, "context": {"context", "meal", "marker", "mealcontext"}, "battery":
-    {"battery", "batterylevel", "batterypercentage", "batterypercent"}, "irregular": {"irregular",
-    "irregularpulse", "irregularheartbeat", "arrhythmia", "ihb"},
+    "systolic": {
+        "systolic", "sys", "sbp", "bphigh", "bpsys", "bpsystolic", "systolicbp", "systolicpressure",
+        "systolicbloodpressure", "bloodpressuresystolic", "systolicmmhg",
+    },
+    "diastolic": {
+        "diastolic", "dia", "dbp", "bplow", "bpdia", "bpdiastolic", "diastolicbp", "diastolicpressure",
+        "diastolicbloodpressure", "bloodpressurediastolic", "diastolicmmhg",
+    },
+    "map": {"map", "mean", "meanarterialpressure", "meanpressure"},
+    "pulse": {"pulse", "pr", "hr", "heartrate", "pulserate", "bpm", "bppulse", "pulsebpm", "heartratebpm"},
+    "glucose": {
+        "glucose", "bloodglucose", "bg", "bloodsugar", "glucosemgdl", "bloodglucosemgdl", "glucosemmoll",
+        "bloodglucosemmoll",
+    },
+    "unit": {"unit", "units"},
+    "pressure_unit": {"bpunit", "pressureunit"},
+    "glucose_unit": {"glucoseunit", "bgunit", "bloodglucoseunit"},
+    "context": {"context", "meal", "marker", "mealcontext"},
+    "battery": {"battery", "batterylevel", "batterypercentage", "batterypercent"},
+    "irregular": {"irregular", "irregularpulse", "irregularheartbeat", "arrhythmia", "ihb"},
 }  # fmt: skip
 MEANING = {word: meaning for meaning, words in WORDS.items() for word in words}
 MILLISECONDS = 1e11
-NAMED_UNIT = {"glucosemgdl": "mg/dL", "bloodglucosemgdl": "mg/dL", "glucosemmoll": "mmol/L"}
+NAMED_UNIT = {
+    "glucosemgdl": "mg/dL",
+    "bloodglucosemgdl": "mg/dL",
+    "glucosemmoll": "mmol/L",
+    "bloodglucosemmoll": "mmol/L",
+}
 
 
 def decode(raw: bytes) -> Answer:

@@ -56,7 +56,7 @@ def _said(record: Mapping[str, Any]) -> list[Said]:
                 _value(metrics.get("systolic")),
                 _value(metrics.get("diastolic")),
                 _value(metrics.get("mean_arterial_pressure")),
-                Sent(pulse.get("value"), "/min") if pulse is not None else None,
+                field.sent(pulse, "/min", "value") if pulse is not None else None,
                 **about,
             )
         )
@@ -77,11 +77,11 @@ def _glucose(value: Sent | None, record: Mapping[str, Any], about: OfReading) ->
         if note.get("type") == "relationship_to_meal" and meal is not None:
             about["context"] = MEALS.get(meal.lower(), Context.UNSPECIFIED)
             about["sent"] = {**about.get("sent", {}), "context": Sent(meal)}
-    return glucose(value or Sent(None), **about)
+    return glucose(value, **about)
 
 
 def _about(record: Mapping[str, Any]) -> OfReading:
-    about = field.clock(record, "end_time", "start_time")
+    about = field.clock(record, "end_time", "start_time", utc=True)
     device = field.inner(field.inner(record, "source"), "device")
     about["device"] = field.text(device, "id")
     seconds = number(record.get("utc_offset"))

@@ -78,7 +78,8 @@ def blood_pressure(
 ) -> Said:
     """A blood pressure from what was sent; a device that measured nothing is an event, not a reading.
 
-    1. Absent is what the sender says is absent: a reserved number, null, zero.
+    1. Absent is what the sender says is absent: a reserved number, null, zero. A message that has none of the
+       fields at all is refused: it says nothing.
     2. A systolic or diastolic no cuff can show refuses the whole message: its bytes are not to be trusted.
     3. An impossible mean or pulse is dropped with its reason and the pressures stay: a crisis is not
        lost to a damaged pulse.
@@ -122,8 +123,11 @@ def blood_pressure(
     )
 
 
-def glucose(value: Sent, *, beyond: Beyond | None = None, **about: Unpack[OfReading]) -> Said:
+def glucose(value: Sent | None, *, beyond: Beyond | None = None, **about: Unpack[OfReading]) -> Said:
     """A glucose from what was sent; HI and LO are emergencies without a number, and stay so."""
+    if value is None and beyond is None:
+        return _no_reading(Kind.GLUCOSE, about)
+    value = value or Sent(None)
     about["sent"] = {**about.get("sent", {}), "glucose": value}
     if beyond is None and isinstance(value.value, str):
         beyond = beyond_range(value.value)
@@ -172,6 +176,7 @@ def device_name(text: str) -> str:
 
 
 HARDWARE = re.compile(r"[0-9A-Fa-f]{12}")
+VALUES = {"systolic", "diastolic", "map", "pulse", "glucose"}
 WORDS_FOR_NOTHING = {"", "-", "--", "---", "n/a", "na", "nan", "null", "none", "err", "error"}
 
 
@@ -208,7 +213,9 @@ def event_about(about: OfReading) -> About:
     return {k: v for k, v in about.items() if k in About.__annotations__}  # type: ignore[return-value]
 
 
-def _no_reading(kind: Kind, about: OfReading) -> DeviceEvent:
+def _no_reading(kind: Kind, about: OfReading) -> Said:
+    if not VALUES & about.get("sent", {}).keys():
+        return _refusal(Reason.MISSING_FIELD, "no value of a measurement is there", about)
     return DeviceEvent(event=EventKind.NO_READING, kind=kind, **event_about(about))
 
 

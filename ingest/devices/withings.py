@@ -39,8 +39,9 @@ def decode(raw: bytes) -> Answer:
     >>> decode(b"userid=1&appli=4&startdate=1690491576&enddate=1690491663")
     (DeviceEvent(event='data_waiting'),)
     """
-    if b"=" in raw[:64] and not raw.lstrip().startswith((b"{", b"[")):
-        return _notification(raw)
+    form = raw.strip()
+    if b"=" in form[:64] and not form.startswith((b"{", b"[")):
+        return _notification(form)
     message = document.read(raw)
     if isinstance(message, Refusal):
         return (message,)
@@ -79,7 +80,7 @@ def _notification(raw: bytes) -> Answer:
 
 def _group(group: Mapping[str, Any], zone: str | None) -> Said:
     device = field.text(group, "deviceid", "hash_deviceid")
-    if group.get("category", MEASURED) == GOAL:
+    if field.whole(group.get("category", MEASURED)) == GOAL:
         return Refusal(reason=Reason.GOAL, detail="a goal somebody set, not a measurement", device=device)
     about = field.clock(group, "date")
     about["device"] = device
@@ -91,18 +92,19 @@ def _group(group: Mapping[str, Any], zone: str | None) -> Said:
     values: dict[int, Sent] = {}
     others: set[str] = set()
     for measure in field.pairs(group, "measures"):
-        kind = measure.get("type")
-        if isinstance(kind, int) and kind in {DIASTOLIC, SYSTOLIC, PULSE}:
+        kind = field.whole(measure.get("type"))
+        if kind in {DIASTOLIC, SYSTOLIC, PULSE}:
             values[kind] = Sent(_scaled(measure), "/min" if kind == PULSE else "mm[Hg]")
         else:
-            others.add(OTHERS.get(kind, "") if isinstance(kind, int) else "")
+            others.add(OTHERS.get(kind, "") if kind is not None else "")
     if not values:
         return field.unsupported(others, device)
     return blood_pressure(values.get(SYSTOLIC), values.get(DIASTOLIC), None, values.get(PULSE), **about)
 
 
 def _flags(attribution: object) -> tuple[str, ...]:
-    return ATTRIBUTION.get(attribution, ()) if isinstance(attribution, int) else ()
+    code = field.whole(attribution)
+    return ATTRIBUTION.get(code, ()) if code is not None else ()
 
 
 def _scaled(measure: Mapping[str, Any]) -> float | str | None:
@@ -111,8 +113,8 @@ def _scaled(measure: Mapping[str, Any]) -> float | str | None:
     >>> _scaled({"value": 1205, "unit": -1}), _scaled({"value": 12, "unit": 1}), _scaled({"value": 1, "unit": 999})
     (120.5, 120.0, '1e999')
     """
-    value, power = number(measure.get("value")), measure.get("unit", 0)
-    if value is None or isinstance(power, bool) or not isinstance(power, int):
+    value, power = number(measure.get("value")), field.whole(measure.get("unit", 0))
+    if value is None or power is None:
         return None
     if abs(power) > 20:  # noqa: PLR2004  no quantity of a body is that large or small
         return f"{value:g}e{'-' if power < 0 else ''}999"
