@@ -8,10 +8,11 @@ from uuid import UUID, uuid4
 from fastapi import HTTPException, Request
 from psycopg import AsyncConnection
 
-from alerts import desk_store, screen_store
+from alerts import contact_store, desk_store, screen_store
 from alerts.access import WORKS
 from alerts.acts import PHYSICIAN, Act, SnoozeReason
 from alerts.concerns import about
+from alerts.contact import CareCalls, contact_text
 from alerts.desk_web import Desk, clock, midnight, must_see
 from alerts.dispositions import DISPOSITIONS
 from alerts.episode import Episode, State
@@ -49,7 +50,7 @@ async def found(conn: AsyncConnection, desk: Desk, request: Request, episode_id:
 
 
 async def page(
-    desk: Desk, request: Request, conn: AsyncConnection, episode: Episode, act: Act
+    desk: Desk, request: Request, conn: AsyncConnection, episode: Episode, act: Act, care_calls: CareCalls
 ) -> dict[str, Any]:
     """Everything the page shows."""
     who, now, facts = desk.who(request), act.now, about(episode.concern)
@@ -63,11 +64,14 @@ async def page(
     open_ones = (await screen_store.open_episodes(conn, [episode.patient_id])).get(episode.patient_id, [])
     undoable = await screen_store.undoable(conn, who.staff_id, since=midnight(who, now))
     works = who.role in WORKS[episode.queue]
+    contacts = await contact_store.last(conn, care_calls, [episode.patient_id])
     return {
         "episode": episode,
         "facts": facts,
         "patient": patient,
         "years": years(patient.born, now),
+        "contact": contact_text(contacts.get(episode.patient_id), act),
+        "series": timeline(episode, readings, story, evidence, zone=who.zone) if facts.quantity else None,
         "told": told,
         "value": value_text(told, facts.quantity) if told else "",
         "usual": usual_text(told, facts.quantity) if told and facts.quantity else "",
@@ -169,12 +173,16 @@ def _points(readings: Sequence[Reading], quantity: str | None) -> list[Point]:
     return points
 
 
-async def timeline(conn: AsyncConnection, episode: Episode, *, zone: str, now: datetime) -> dict[str, Any]:
+def timeline(
+    episode: Episode,
+    readings: Sequence[Reading],
+    story: Sequence[Told],
+    evidence: Sequence[Counted],
+    *,
+    zone: str,
+) -> dict[str, Any]:
     """The columns that the chart draws. Instants are epoch seconds; gaps are null."""
     facts = about(episode.concern)
-    readings = await _series(conn, episode, now)
-    story = await screen_store.story(conn, episode.episode_id)
-    evidence = await screen_store.evidence(conn, episode.episode_id)
     quantity = facts.quantity
     bands = [reading.bands.get(quantity or "") for reading in readings]
     return {

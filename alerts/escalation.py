@@ -21,6 +21,8 @@ class Channel(StrEnum):
     WEBHOOK = "webhook"
 
 
+SPOKEN: Final = {Channel.EMAIL: "e-mail", Channel.WEBHOOK: "webhook"}
+
 ON_CALL: Final = "on-call"
 """A target that stands for whoever is on call when the call goes out."""
 ROLES: Final = {"role:nurse": "nurse", "role:physician": "physician", "role:coordinator": "coordinator"}

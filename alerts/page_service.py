@@ -11,9 +11,10 @@ import psycopg
 import structlog
 from psycopg import AsyncConnection
 
-from alerts import desk_store, page_store, rota_store
+from alerts import desk_store, outage_store, page_store, rota_store
 from alerts.escalation import ON_CALL, ROLES, Channel, Message, Page, message, receipt, wait
 from alerts.notify import NotSent, Way, Ways
+from alerts.outage import weigh
 from alerts.service import Transact
 
 log = structlog.get_logger()
@@ -51,7 +52,7 @@ async def call(
     1. Make what became due, give up what somebody came for, take a lease on what is to be sent; commit.
     2. Send, outside any transaction: a slow mail server holds no lock.
     3. Write down what was taken and when to try the rest again. A crash between 2 and 3 repeats the call under the
-       same key.
+       same key. A channel that keeps failing becomes an outage, and ends with the first call that gets out.
     """
     async with transact() as conn:
         await page_store.make(conn, now=now)
@@ -64,14 +65,22 @@ async def call(
             for page, reached in zip(pages, targets, strict=True)
         )
     )
-    if pages:
-        async with transact() as conn:
-            for page, failure in zip(pages, results, strict=True):
-                if failure is None:
-                    await page_store.sent(conn, page, at=now)
-                else:
-                    await page_store.failed(conn, page, failure=failure, next_try_at=now + wait(page.tries))
+    async with transact() as conn:
+        for page, failure in zip(pages, results, strict=True):
+            if failure is None:
+                await page_store.sent(conn, page, at=now)
+            else:
+                await page_store.failed(conn, page, failure=failure, next_try_at=now + wait(page.tries))
+        await _watch(conn, now=now)
     return results.count(None), len(results) - results.count(None)
+
+
+async def _watch(conn: AsyncConnection, *, now: datetime) -> None:
+    """A channel whose calls do not get out is technical work, until one does."""
+    for known, stuck in await outage_store.stuck(conn):
+        became = weigh(known, stuck, now=now)
+        if became is not None:
+            await (outage_store.change if known else outage_store.begin)(conn, became)
 
 
 async def _targets(

@@ -1,6 +1,5 @@
 """Rungs and pages: made by one statement, sent by whoever takes the lease, each under the key that makes it one."""
 
-from collections.abc import Sequence
 from datetime import datetime, timedelta
 from uuid import UUID
 
@@ -104,16 +103,6 @@ async def rungs(conn: AsyncConnection) -> list[Rung]:
         (FAILING_AFTER,),
     )
     return [msgspec.json.decode(text, type=Rung) for (text,) in await rows.fetchall()]
-
-
-async def failing(conn: AsyncConnection) -> Sequence[str]:
-    """Channels whose calls do not get out: everybody who works the queue must know."""
-    rows = await conn.execute(
-        """SELECT DISTINCT r.channel FROM alerts.page p JOIN alerts.rung r USING (rung_id)
-            WHERE p.sent_at IS NULL AND NOT p.given_up AND p.tries >= %s ORDER BY 1""",
-        (FAILING_AFTER,),
-    )
-    return [channel for (channel,) in await rows.fetchall()]
 
 
 async def add(conn: AsyncConnection, rung: Rung, *, practice_id: int, by: UUID, at: datetime) -> None:

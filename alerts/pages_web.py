@@ -29,6 +29,7 @@ from alerts.access import CHAINS, WORKS, seen_by
 from alerts.acts import PHYSICIAN, Act, Answer
 from alerts.burden import Burden, minutes_text, weigh
 from alerts.concerns import Queue, about
+from alerts.contact import CareCalls
 from alerts.desk_web import Desk, must_work, person
 from alerts.dispositions import DISPOSITIONS
 from alerts.episode import Episode, NotPossible, State
@@ -47,8 +48,8 @@ HANDED: Final = 50
 class Pages:
     """The room's pages on one desk under one policy."""
 
-    def __init__(self, desk: Desk, policy: Policy) -> None:
-        self.desk, self.policy = desk, policy
+    def __init__(self, desk: Desk, policy: Policy, care_calls: CareCalls) -> None:
+        self.desk, self.policy, self.care_calls = desk, policy, care_calls
 
     def act(self, request: Request) -> Act:
         """What this person is doing with this request, under an id of its own."""
@@ -73,7 +74,9 @@ class Pages:
     ) -> HTMLResponse:
         """The whole page, or for htmx only the part that changes."""
         async with self.desk.transaction(request) as conn:
-            context = await queue_web.listed(self.desk, request, conn, view, self.act(request))
+            context = await queue_web.listed(
+                self.desk, request, conn, view, self.act(request), self.care_calls
+            )
         template = "alerts/_list.html" if "hx-request" in request.headers else "alerts/queue.html"
         return self.desk.page(request, template, status_code=status, notice=notice, **context)
 
@@ -82,7 +85,9 @@ class Pages:
     ) -> HTMLResponse:
         async with self.desk.transaction(request) as conn:
             episode = await episode_web.found(conn, self.desk, request, episode_id)
-            context = await episode_web.page(self.desk, request, conn, episode, self.act(request))
+            context = await episode_web.page(
+                self.desk, request, conn, episode, self.act(request), self.care_calls
+            )
         return self.desk.page(
             request, "alerts/episode.html", status_code=status, notice=notice, kept=kept, **context
         )

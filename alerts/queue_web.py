@@ -1,6 +1,7 @@
 """The list: one row per patient in the order to work through, put together from a handful of queries."""
 
 from collections.abc import Mapping, Sequence
+from datetime import timedelta
 from typing import Any, Final
 from uuid import UUID
 
@@ -8,15 +9,18 @@ import msgspec
 from fastapi import Request
 from psycopg import AsyncConnection
 
-from alerts import desk_store, page_store, screen_store
+from alerts import contact_store, desk_store, outage_store, screen_store
 from alerts.access import WORKS, seen_by
 from alerts.acts import PHYSICIAN, Act
 from alerts.concerns import ABOUT, Queue, about
+from alerts.contact import CareCalls, contact_text
 from alerts.desk_web import Desk, clock, midnight
 from alerts.dispositions import DISPOSITIONS
+from alerts.escalation import SPOKEN
 from alerts.events import Severity
+from alerts.outage import cause_text
 from alerts.row import Known, Row, a_row
-from alerts.screen_store import Contact, Want
+from alerts.screen_store import Want
 from alerts.sketch import UNITS, sketch
 from alerts.worklist import Place, Section, Tally, Viewer, summary, waiting
 from alerts.worklist_store import worklist
@@ -59,9 +63,13 @@ def view_of(role: str, said: Mapping[str, str]) -> View:
 
 
 DIGITS: Final = 4
+OVER: Final = timedelta(days=3)
+"""How long an outage that is over is still shown."""
 
 
-async def listed(desk: Desk, request: Request, conn: AsyncConnection, view: View, act: Act) -> dict[str, Any]:
+async def listed(
+    desk: Desk, request: Request, conn: AsyncConnection, view: View, act: Act, care_calls: CareCalls
+) -> dict[str, Any]:
     """Everything the list shows."""
     who, now = desk.who(request), act.now
     seq = await screen_store.newest_seq(conn)  # first: what moves while we look is heard about
@@ -82,14 +90,23 @@ async def listed(desk: Desk, request: Request, conn: AsyncConnection, view: View
     counts = {s: sum(tally.patients for tally in here if tally.section is s) for s in Section}
     chosen = {s: sum(tally.chosen for tally in here if tally.section is s) for s in Section}
     total = sum(chosen.values())
-    rows = await _rows(desk, conn, view.queue, places, act)
+    rows = await _rows(desk, conn, view.queue, places, act, care_calls)
     by_section: dict[Section, list[Row]] = {}
     for row in rows:
         by_section.setdefault(row.place.section, []).append(row)
     undoable = await screen_store.undoable(conn, who.staff_id, since=midnight(who, now))
+    outages = await outage_store.since(conn, now - OVER)
+    unowned = sum(one.ended_at is None and one.owner is None for one in outages)
     return {
         "view": view,
-        "tabs": [(queue, waiting(t for t in tallies if t.queue is queue)) for queue in queues],
+        "tabs": [
+            (
+                queue,
+                waiting(t for t in tallies if t.queue is queue)
+                + (unowned if queue is Queue.TECHNICAL else 0),
+            )
+            for queue in queues
+        ],
         "sections": [(section, by_section[section], chosen[section]) for section in by_section],
         "counts": counts,
         "summary": summary(here),
@@ -105,7 +122,9 @@ async def listed(desk: Desk, request: Request, conn: AsyncConnection, view: View
         "severities": list(reversed(Severity)),
         "concerns": [(name, facts.label) for name, facts in ABOUT.items() if facts.queue is view.queue],
         "benign": _benign(tallies) if who.role in WORKS[Queue.CLINICAL] else 0,
-        "failing": await page_store.failing(conn),
+        "outages": outages,
+        "cause": cause_text,
+        "spoken_channel": SPOKEN,
         "dispositions": DISPOSITIONS,
         "about": about,
         "clock": act.clock,
@@ -126,13 +145,13 @@ async def _name(desk: Desk, conn: AsyncConnection, patient_id: UUID) -> str:
     return found[patient_id].name if patient_id in found else ""
 
 
-def contact_text(contact: Contact | None, act: Act) -> str:
-    """When and by whom, as the row says it."""
-    return f"{act.clock(contact.at)}, {contact.by_name}" if contact else ""
-
-
 async def _rows(
-    desk: Desk, conn: AsyncConnection, queue: Queue, found: Sequence[Place], act: Act
+    desk: Desk,
+    conn: AsyncConnection,
+    queue: Queue,
+    found: Sequence[Place],
+    act: Act,
+    care_calls: CareCalls,
 ) -> list[Row]:
     """Rows for these places: six queries, however many rows."""
     if not found:
@@ -154,7 +173,7 @@ async def _rows(
     lines = await screen_store.points(conn, wants)
     latest = await screen_store.latest(conn, wants)
     told = await screen_store.readings(conn, [e.told_reading for e in shown.values()])
-    contacts = await screen_store.contacts(conn, ids)
+    contacts = await contact_store.last(conn, care_calls, ids)
     quantities = {want.patient_id: want.quantity for want in wants}
     rows = []
     for place in found:

@@ -138,31 +138,6 @@ async def latest(conn: AsyncConnection, wants: Sequence[Want]) -> dict[UUID, Rea
     return {patient_id: _reading.decode(text) for patient_id, text in await rows.fetchall()}
 
 
-class Contact(msgspec.Struct, frozen=True, kw_only=True):
-    """When somebody of the practice last spoke with a patient, as far as this queue knows."""
-
-    patient_id: UUID
-    at: datetime
-    by_name: str
-    disposition: str
-
-
-async def contacts(conn: AsyncConnection, patients: Collection[UUID]) -> dict[UUID, Contact]:
-    """Each patient's newest settled episode that was settled by speaking with them."""
-    rows = await conn.execute(
-        """SELECT p.patient_id, t.at, t.by_name, t.disposition FROM unnest(%s::uuid[]) AS p (patient_id)
-            CROSS JOIN LATERAL (
-                SELECT at, by_name, disposition FROM alerts.transition
-                 WHERE patient_id = p.patient_id AND disposition IN ('contacted', 'plan_changed', 'emergency', 'self_care')
-                 ORDER BY at DESC LIMIT 1) AS t""",
-        (list(patients),),
-    )
-    return {
-        patient_id: Contact(patient_id=patient_id, at=at, by_name=name, disposition=disposition)
-        for patient_id, at, name, disposition in await rows.fetchall()
-    }
-
-
 class Told(msgspec.Struct, frozen=True, kw_only=True):
     """One line of an episode's story."""
 

@@ -19,7 +19,7 @@ from alerts.screen_store import Moved
 
 PING_S = 15
 LOOK_S = 20.0  # the bell is a hint: look by oneself this often
-GATHER_S = 0.1  # what moves together is told together
+GATHER_S = 0.1  # the first move is told at once, what follows so soon after it together
 LIFE_S = 600.0  # then the browser comes again, and is asked again who it is
 EACH = 8  # open streams of one person in one process
 
@@ -58,10 +58,10 @@ async def _tell(
                     since = max(since, moved.seq)
                     told.append(moved.seq)
                     yield ServerSentEvent(event="moved", id=str(since), data=said)
+                await asyncio.sleep(GATHER_S)
                 with suppress(TimeoutError):
                     async with asyncio.timeout(LOOK_S):
                         await rung.wait()
-                        await asyncio.sleep(GATHER_S)
     finally:
         _open[who.staff_id] -= 1
 

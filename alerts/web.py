@@ -6,12 +6,13 @@ from typing import Annotated
 from uuid import UUID, uuid4
 
 from fastapi import APIRouter, Form, Header, HTTPException, Query, Request
-from fastapi.responses import HTMLResponse, JSONResponse, PlainTextResponse, RedirectResponse, Response
+from fastapi.responses import HTMLResponse, PlainTextResponse, RedirectResponse, Response
 
 from alerts import (
     acts,
     benign_web,
     episode_web,
+    outage_store,
     page_store,
     policy_web,
     rota_web,
@@ -22,6 +23,7 @@ from alerts import (
 from alerts.access import CHAINS, WORKS
 from alerts.burden import PUBLISHED, minutes_text, table
 from alerts.concerns import Queue, about
+from alerts.contact import CareCalls, NoCareCalls
 from alerts.desk_web import Desk, Doorbell, must_see, must_work
 from alerts.page_store import Rung
 from alerts.pages_web import Pages
@@ -34,10 +36,12 @@ Ticked = Annotated[bool, Form()]
 OfQueue = Annotated[Queue, Form()]
 
 
-def router(desk: Desk, bell: Doorbell, policy: Policy = DEFAULT) -> APIRouter:
+def router(
+    desk: Desk, bell: Doorbell, policy: Policy = DEFAULT, *, care_calls: CareCalls | None = None
+) -> APIRouter:
     """The room's screens, behind the frame's guard."""
     routes = APIRouter(prefix="/queue")
-    pages = Pages(desk, policy)
+    pages = Pages(desk, policy, care_calls or NoCareCalls())
     _seen(routes, pages, bell)
     _done_to_patients(routes, pages)
     _done_to_episodes(routes, pages)
@@ -71,13 +75,6 @@ def _seen(routes: APIRouter, pages: Pages, bell: Doorbell) -> None:
     @routes.get("/episode/{episode_id}", response_class=HTMLResponse)
     async def one(request: Request, episode_id: UUID) -> HTMLResponse:
         return await pages.the_episode(request, episode_id)
-
-    @routes.get("/episode/{episode_id}/timeline")
-    async def timeline(request: Request, episode_id: UUID) -> JSONResponse:
-        async with pages.desk.transaction(request) as conn:
-            episode = await episode_web.found(conn, pages.desk, request, episode_id)
-            zone, now = pages.desk.who(request).zone, pages.desk.now()
-            return JSONResponse(await episode_web.timeline(conn, episode, zone=zone, now=now))
 
 
 def _done_to_patients(routes: APIRouter, pages: Pages) -> None:
@@ -280,6 +277,16 @@ def _called(routes: APIRouter, pages: Pages) -> None:
             target=whom or target.strip(),
         )
         return await pages.lengthen(request, rung)
+
+    @routes.post("/outage/{outage_id}/take")
+    async def mend(request: Request, outage_id: UUID) -> Response:
+        """Somebody says that they see to a channel that does not work."""
+        who = pages.desk.who(request)
+        must_work(who, Queue.TECHNICAL)
+        async with pages.desk.transaction(request) as conn:
+            if not await outage_store.take(conn, outage_id, by=who.staff_id, by_name=who.name):
+                raise HTTPException(404, "That is over already. Look again.")
+        return RedirectResponse("/queue?tab=technical", status_code=303)
 
     @routes.post("/chain/{rung_id}/end")
     async def shorten(request: Request, rung_id: UUID) -> Response:

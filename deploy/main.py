@@ -20,6 +20,7 @@ from ccm_bridge import web as ccm_web
 from ccm_bridge.service import CcmRoom
 from deploy import authority as signing
 from deploy import bus, database, metrics
+from deploy.care_calls import Minutes
 from deploy.device_days import device_days, last_measured
 from deploy.homes import Hubs
 from deploy.labels import Dispositions
@@ -334,7 +335,7 @@ async def web(settings: Settings, opened: AsyncExitStack, life: Life) -> None:
     pages = site(
         desk,
         [
-            alerts_web.router(desk, bell),
+            alerts_web.router(desk, bell, care_calls=Minutes()),
             risk_web.router(desk, Dispositions(), live),
             ccm_web.router(desk, days=device_days, last_measured=last_measured, origins=Archives()),
             fleet_web.router(desk),

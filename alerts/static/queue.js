@@ -7,14 +7,20 @@
   const find = document.getElementById("find");
   document.getElementById("tools").hidden = false;
 
-  // Refresh: soon after a hint, and every minute, because things also become late without anything moving ------------
+  // Refresh: on a hint, and every minute, because things also become late without anything moving ------------
+  // The first hint at once, then at most one refresh in so long: hints that never stop must not postpone it for ever.
+  const EVERY_MS = 500;
   let waiting = 0;
-  function refresh(after = 150) {
-    clearTimeout(waiting);
-    waiting = setTimeout(() => htmx.trigger(list, "refresh"), after);
+  let asked = 0;
+  function refresh() {
+    waiting ||= setTimeout(() => {
+      waiting = 0;
+      asked = Date.now();
+      htmx.trigger(list, "refresh");
+    }, Math.max(0, asked + EVERY_MS - Date.now()));
   }
-  setInterval(() => refresh(0), 60_000);
-  document.addEventListener("visibilitychange", () => document.hidden || refresh(0));
+  setInterval(refresh, 60_000);
+  document.addEventListener("visibilitychange", () => document.hidden || refresh());
 
   // A form somebody has opened is left alone, and so is the row under their hands -------------------------------------
   Idiomorph.defaults.callbacks.beforeNodeMorphed = (old) =>
@@ -71,7 +77,7 @@
     if (since) {
       since = null;
       lost.hidden = true;
-      refresh(0);
+      refresh();
     }
   }
   function quiet() {
@@ -107,5 +113,5 @@
       heard = Date.now() - SILENT_MS + 10_000;
     }
   }, 1_000);
-  setInterval(() => since && refresh(0), 30_000);
+  setInterval(() => since && refresh(), 30_000);
 })();

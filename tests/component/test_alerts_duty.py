@@ -113,7 +113,7 @@ async def test_a_call_into_a_gap_is_a_failing_channel_that_everybody_sees(clinic
     assert [target for target, _ in sink.taken] == ["dora@example.org"]
     async with a_site(clinic) as site, site.hands("ana") as ana:
         site.now = when("09:21")
-        assert "Calls by email do not get out" in (await ana.get("/queue")).text
+        assert "Calls by e-mail do not get out: nobody is on call." in (await ana.get("/queue")).text
 
 
 async def test_one_person_is_on_call_at_a_time_whoever_writes(clinic):

@@ -3,6 +3,7 @@
 import asyncio
 import hashlib
 import hmac
+import re
 import socket
 import threading
 from contextlib import contextmanager
@@ -137,10 +138,26 @@ async def test_a_way_that_fails_is_tried_again_and_everybody_is_told(clinic):
     async with a_site(clinic) as shop, shop.hands("ana") as ana:
         for at in ("09:06", "09:07", "09:08"):
             assert await call(clinic, at, sink) == (0, 1)
-        assert "Calls by email do not get out at the moment." in (await ana.get("/queue")).text
+        assert (
+            "Calls by e-mail do not get out: nothing answers at its address."
+            in (await ana.get("/queue")).text
+        )
+        technical = (await ana.get("/queue?tab=technical")).text
+        assert "Since 04:08. 1 call waits and is tried again and again." in technical
+        assert re.search(r"Technical <span class=\"count\">1<", technical)
+        (outage,) = re.findall(r"/queue/outage/([0-9a-f-]+)/take", technical)
+        assert (await ana.post(f"/queue/outage/{outage}/take")).status_code == 303
+        technical = (await ana.get("/queue?tab=technical")).text
+        assert "Ana Lima is on it" in technical
+        assert re.search(r"Technical <span class=\"count\">0<", technical)
         assert "1 cannot be sent" in (await ana.get("/queue/chain")).text
         assert await call(clinic, "09:20", sink) == (1, 0)
         assert "do not get out" not in (await ana.get("/queue")).text
+        over = "Calls by e-mail did not get out from 04:08 to 04:20 (nothing answers at its address), until a call got out."
+        assert over in (await ana.get("/queue?tab=technical")).text
+        assert (await ana.post(f"/queue/outage/{outage}/take")).status_code == 404
+    async with a_site(clinic) as shop, shop.hands("chris") as chris:
+        assert "did not get out" not in (await chris.get("/queue?tab=technical")).text
     assert await clinic.rows("SELECT rung_id, tries, failure FROM alerts.page") == [(added.rung_id, 4, None)]
 
 
