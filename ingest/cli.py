@@ -5,12 +5,16 @@ from typing import Annotated, NoReturn
 
 import typer
 
+from ingest.assignment_cli import app as assignment
 from ingest.dead_letters_cli import app as dead_letters
+from ingest.lane_cli import app as whose
 from ingest.readings_cli import app as readings
 from ingest.webhook_cli import app as webhook
 
 app = typer.Typer(no_args_is_help=True)
 app.add_typer(dead_letters, name="dead-letters", help="What was refused: look, replay, close.")
+app.add_typer(whose, name="whose", help="Readings whose owner a person must name: look, decide.")
+app.add_typer(assignment, name="assignment", help="Who has which device, or which button of a shared cuff.")
 app.add_typer(readings, name="reading", help="One archived reading: look, take back, correct.")
 app.add_typer(webhook, name="webhook", help="Vendors' clouds that post readings.")
 

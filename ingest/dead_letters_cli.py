@@ -54,12 +54,12 @@ def list_(
     kinds, samples = on_database(database, look)
     if as_json:
         for row in kinds:
-            typer.echo(_json(row))
+            typer.echo(json_line(row))
         for one in samples:
-            typer.echo(_json(_plain(one)))
+            typer.echo(json_line(_plain(one)))
         return
     if each is not None:
-        _table(
+        as_table(
             [("id", "state", "tries", "received", "detail")]
             + [
                 (str(o.refusal_id), o.state, str(o.tries), f"{o.received_at:%Y-%m-%d %H:%M}", o.detail)
@@ -70,7 +70,7 @@ def list_(
     if not kinds:
         typer.echo("nothing was refused")
         return
-    _table([HEADINGS, *map(kind_line, kinds)])
+    as_table([HEADINGS, *map(kind_line, kinds)])
     if dropped := sum(row["times"] - row["kept"] for row in kinds):
         typer.echo(
             f"{dropped:,} of these were beyond what is kept of one kind and hour: counted, and only in refused.v1"
@@ -97,7 +97,7 @@ def show(
         async with conn.transaction():
             one = await store.held(conn, refusal_id) or _nothing(refusal_id)
             await store.note(conn, refusal_id, "looked", practice_id=one.practice_id, by=by_name(by), now=now)
-            return one, store.opened(one, _box(key)), await store.history(conn, refusal_id)
+            return one, store.opened(one, box(key)), await store.history(conn, refusal_id)
 
     one, raw, acts = on_database(database, look)
     form, text = set_aside.shown(raw) if raw is not None else ("sealed", "cannot be opened with this key")
@@ -108,7 +108,9 @@ def show(
             devices.decode(family, raw), family=family, received_at=one.received_at, zone=ZoneInfo("UTC")
         )
     if as_json:
-        typer.echo(_json({**_plain(one), "raw_form": form, "raw": text, "understood": told, "acts": acts}))
+        typer.echo(
+            json_line({**_plain(one), "raw_form": form, "raw": text, "understood": told, "acts": acts})
+        )
         return
     for name, value in (
         ("id", one.refusal_id), ("state", set_aside.STATES[one.state]), ("gateway", one.gateway_id),
@@ -200,7 +202,7 @@ def seal(database: Database, key: Key) -> None:
         count = 0
         while True:
             async with conn.transaction():
-                done = await store.seal_open_ones(conn, _box(key))
+                done = await store.seal_open_ones(conn, box(key))
             if not done:
                 return count
             count += done
@@ -244,7 +246,7 @@ def on_database(database: str, work: "Callable[[AsyncConnection], Awaitable[T]]"
         wrong("the database does not answer; is LAMPLIGHT_DATABASE right?")
 
 
-def _box(key: str) -> Any:
+def box(key: str) -> Any:
     from ingest.strongbox import Strongbox
 
     try:
@@ -267,7 +269,7 @@ def right_now() -> datetime:
     return datetime.now(UTC)
 
 
-def _table(rows: "list[Any]") -> None:
+def as_table(rows: "list[Any]") -> None:
     """Columns as wide as they must be."""
     widths = [max(len(str(row[n])) for row in rows) for n in range(len(rows[0]))]
     for row in rows:
@@ -280,7 +282,7 @@ def _plain(one: "Held") -> dict[str, Any]:
     return {name: value for name, value in one._asdict().items() if name != "raw"}
 
 
-def _json(row: dict[str, Any]) -> str:
+def json_line(row: dict[str, Any]) -> str:
     import json
 
     return json.dumps(row, default=str, ensure_ascii=False)

@@ -66,6 +66,7 @@ class Assignment(NamedTuple):
     until: datetime | None
     zone: str  # where the patient lives
     born: date | None = None
+    slot: int | None = None  # only what is measured under this user button of the device; None: all of it
 
 
 class Decided(NamedTuple):
@@ -95,9 +96,15 @@ class Owner(NamedTuple):
 
 
 def owner(
-    gateway: Gateway | None, device: Device | None, when: Callable[[tzinfo], Instant]
+    gateway: Gateway | None,
+    device: Device | None,
+    when: Callable[[tzinfo], Instant],
+    slot: int | None = None,
 ) -> Owner | Stranger:
     """The patient who had the device at the instant of the measurement, or why there is none.
+
+    `slot` is the user button that was pressed, if the device says one. A device of which somebody has a button is
+    shared: what was measured under another button, or under none, is nobody's until a person says.
 
     `when` reads the measurement on a clock in a zone. A device without a zone shows the wall clock of
     whoever has it, so each candidate's own zone decides whether the instant falls into that candidate's
@@ -120,13 +127,26 @@ def owner(
         return Stranger.UNKNOWN_DEVICE
     if device.practice_id != gateway.practice_id:
         return Stranger.OTHER_PRACTICE
-    if device.shared:
-        return Stranger.SHARED_DEVICE
+    shared = device.shared
     for candidate in sorted(device.assignments, key=lambda one: one.since, reverse=True):
         instant = when(ZoneInfo(candidate.zone))
         if candidate.since <= instant.at and (candidate.until is None or instant.at < candidate.until):
-            return Owner(device.practice_id, candidate.patient_id, instant, candidate.born)
+            if candidate.slot == slot if candidate.slot is not None else not shared:
+                return Owner(device.practice_id, candidate.patient_id, instant, candidate.born)
+            shared = True
+    if shared:
+        return Stranger.SHARED_DEVICE
     return Stranger.NOT_ASSIGNED_THEN if device.ever_assigned else Stranger.UNASSIGNED
+
+
+def slot_of(claims: Mapping[str, str]) -> int | None:
+    """The user button a message names.
+
+    >>> slot_of({"user": "2"}), slot_of({"patient": "M-17"})
+    (2, None)
+    """
+    said = claims.get("user", "")
+    return int(said) if said.isdecimal() and len(said) <= 3 else None  # noqa: PLR2004 - one byte
 
 
 COMPARED = ("patient", "account", "national_id")

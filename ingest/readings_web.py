@@ -10,7 +10,7 @@ from fastapi.responses import HTMLResponse, RedirectResponse, Response
 from psycopg import AsyncConnection
 from starlette.datastructures import FormData
 
-from ingest import corrections, readings_store, set_aside, set_aside_store
+from ingest import assignment_store, corrections, readings_store, set_aside, set_aside_store
 from ingest.corrections import VALUES, Change, Facts
 from ingest.events import Reading
 from ingest.set_aside import By
@@ -29,9 +29,12 @@ def router(desk: Desk) -> APIRouter:
         desk.require(request, *STAFF)
         async with desk.transaction(request) as conn:
             rows = await readings_store.of_device(conn, device_id)
-            names = await desk.patients(conn, {row["patient_id"] for row in rows})
+            periods = await assignment_store.of_device(conn, device_id)
+            names = await desk.patients(conn, {row["patient_id"] for row in (*rows, *periods)})
         shown = [{**row, "value": corrections.value(row)} for row in rows]
-        return desk.page(request, "ingest/of_device.html", device_id=device_id, rows=shown, names=names)
+        return desk.page(
+            request, "ingest/of_device.html", device_id=device_id, rows=shown, periods=periods, names=names
+        )
 
     @routes.get("/devices/readings/{reading_id}")
     async def one(request: Request, reading_id: UUID) -> HTMLResponse:
@@ -146,7 +149,7 @@ async def _change(
         at = at if at.tzinfo is not None else at.replace(tzinfo=zone)
     patient = None
     if mrn := _text(form, "mrn"):
-        patient = await set_aside_store.patient_numbered(conn, mrn)
-        if patient is None or not await set_aside_store.is_patient(conn, patient, practice_id):
+        patient = await set_aside_store.patient(conn, mrn, practice_id)
+        if patient is None:
             return "No patient of this practice has that record number."
     return Change({name: value for name, value in values.items() if value == value}, at, patient)  # noqa: PLR0124 - NaN

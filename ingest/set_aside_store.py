@@ -3,14 +3,14 @@
 Every write names the state it expects; the row count is the answer.
 """
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from datetime import datetime, timedelta
 from typing import Any, LiteralString
 from uuid import UUID
 
 import psycopg
-from psycopg import AsyncConnection
+from psycopg import AsyncConnection, sql
 from psycopg.rows import dict_row
 from psycopg_pool import AsyncConnectionPool
 
@@ -168,10 +168,10 @@ async def candidates(
     """Whom a reading of these devices may belong to: who has or had the device, and who else measures in that home."""
     async with conn.cursor(row_factory=dict_row) as cursor:
         await cursor.execute(
-            """SELECT a.device_id, a.patient_id, a.period @> now() AS now_has, '' AS gateway_id
+            """SELECT a.device_id, a.patient_id, a.slot, a.period @> now() AS now_has, '' AS gateway_id
                  FROM ingest.device_assignment a WHERE a.device_id = ANY(%(devices)s)
                UNION
-               SELECT '', a.patient_id, false, r.gateway_id
+               SELECT '', a.patient_id, NULL, false, r.gateway_id
                  FROM ingest.device_assignment a
                 CROSS JOIN LATERAL (SELECT gateway_id FROM ingest.reading WHERE patient_id = a.patient_id
                                      ORDER BY effective_at DESC LIMIT 1) r
@@ -181,20 +181,20 @@ async def candidates(
         return await cursor.fetchall()
 
 
-async def patient_numbered(conn: AsyncConnection, mrn: str) -> UUID | None:
-    """The patient of the asker's practice with this record number."""
-    row = await (await conn.execute("SELECT patient_id FROM who.patient WHERE mrn = %s", (mrn,))).fetchone()
+async def patient(conn: AsyncConnection, said: UUID | str, practice_id: int | None) -> UUID | None:
+    """The patient of that practice with this id or, if it is text, with this record number."""
+    column = sql.Identifier("patient_id" if isinstance(said, UUID) else "mrn")
+    query = sql.SQL("SELECT patient_id FROM who.patient WHERE practice_id = %s AND {} = %s").format(column)
+    row = await (await conn.execute(query, (practice_id, said))).fetchone()
     return row[0] if row is not None else None
 
 
-async def is_patient(conn: AsyncConnection, patient_id: UUID, practice_id: int | None) -> bool:
-    """Whether this is a patient of that practice."""
-    row = await (
-        await conn.execute(
-            "SELECT 1 FROM who.patient WHERE patient_id = %s AND practice_id = %s", (patient_id, practice_id)
-        )
-    ).fetchone()
-    return row is not None
+async def record_numbers(conn: AsyncConnection, patients: Sequence[UUID]) -> dict[UUID, str]:
+    """By which a command line names patients."""
+    rows = await conn.execute(
+        "SELECT patient_id, mrn FROM who.patient WHERE patient_id = ANY(%s)", (list(patients),)
+    )
+    return dict(await rows.fetchall())
 
 
 async def history(conn: AsyncConnection, about: UUID) -> list[dict[str, Any]]:
@@ -223,12 +223,11 @@ async def note(
     device_id: str | None = None,
 ) -> None:
     """Write down who did what: in the transaction of the doing."""
-    when = int(now.timestamp() // LOOKED_EVERY.total_seconds()) if act == "looked" else now.isoformat()
     await conn.execute(
         """INSERT INTO ingest.handling (act_id, practice_id, about, act, at, by, by_name, reason, patient_id, device_id)
            VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s) ON CONFLICT (act_id) DO NOTHING""",
         (
-            fact_id("handling", about, act, by.staff_id or by.name, when),
+            _act_id(about, act, by, now),
             practice_id,
             about,
             act,
@@ -240,6 +239,11 @@ async def note(
             device_id,
         ),
     )
+
+
+def _act_id(about: UUID, act: str, by: By, now: datetime) -> UUID:
+    when = int(now.timestamp() // LOOKED_EVERY.total_seconds()) if act == "looked" else now.isoformat()
+    return fact_id("handling", about, act, by.staff_id or by.name, when)
 
 
 async def ask_again(
@@ -274,6 +278,56 @@ async def ask_again(
         conn, refusal_id, act, practice_id=moved[0], by=by, now=now, reason=reason, patient_id=patient_id
     )
     return replay_id
+
+
+async def ask_all_again(
+    conn: AsyncConnection,
+    these: LiteralString,
+    about: Mapping[str, Any],
+    *,
+    by: By,
+    now: datetime,
+    reason: str = "",
+) -> list[UUID]:
+    """Order that everything open of `these` (a condition on refusals `r`) comes to the door again; the orders' ids."""
+    query = sql.SQL(
+        """UPDATE ingest.refusal r SET state = 'replaying', settled_at = NULL
+            WHERE r.state = 'open' AND {} RETURNING event_id, practice_id"""
+    ).format(sql.SQL(these))
+    moved = await (await conn.execute(query, about)).fetchall()
+    orders = [fact_id("replay", refusal_id, now.isoformat()) for refusal_id, _ in moved]
+    async with conn.cursor() as cursor:
+        await cursor.executemany(
+            "INSERT INTO ingest.replay (replay_id, refusal_id, practice_id, asked_at) VALUES (%s, %s, %s, %s)",
+            [(order, *row, now) for order, row in zip(orders, moved, strict=True)],
+        )
+        await cursor.executemany(
+            """INSERT INTO ingest.handling (act_id, practice_id, about, act, at, by, by_name, reason)
+               VALUES (%s, %s, %s, 'replayed', %s, %s, %s, %s) ON CONFLICT (act_id) DO NOTHING""",
+            [
+                (
+                    _act_id(refusal_id, "replayed", by, now),
+                    practice_id,
+                    refusal_id,
+                    now,
+                    by.staff_id,
+                    by.name,
+                    reason,
+                )
+                for refusal_id, practice_id in moved
+            ],
+        )
+    return orders
+
+
+async def ask_kind_again(
+    conn: AsyncConnection, kind: tuple[str, str, str, str], *, by: By, now: datetime
+) -> list[UUID]:
+    """Everything open of one kind (gateway, registered device or "", hop, reason) comes to the door again."""
+    names = "gateway", "device", "hop", "reason"
+    these = """r.gateway_id = %(gateway)s AND r.kind_device = %(device)s AND r.hop = %(hop)s
+           AND r.reason = %(reason)s"""
+    return await ask_all_again(conn, these, dict(zip(names, kind, strict=True)), by=by, now=now)
 
 
 async def resolve(

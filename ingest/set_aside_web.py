@@ -5,6 +5,7 @@ from contextlib import AbstractAsyncContextManager
 from datetime import datetime
 from itertools import groupby
 from typing import Any, Final, Protocol
+from urllib.parse import urlencode
 from uuid import UUID
 
 from fastapi import APIRouter, HTTPException, Request
@@ -12,7 +13,7 @@ from fastapi.responses import HTMLResponse, RedirectResponse, Response
 from psycopg import AsyncConnection
 from starlette.datastructures import FormData
 
-from ingest import set_aside, wire
+from ingest import lane_service, set_aside, wire
 from ingest import set_aside_store as store
 from ingest.devices import FAMILIES, decode
 from ingest.devices.measurement import Refusal
@@ -21,7 +22,7 @@ from ingest.strongbox import Strongbox
 
 STAFF: Final = ("nurse", "coordinator", "physician", "admin")
 """Who looks at what was set aside and decides about it."""
-AT_ONCE: Final = 1_000
+STATUS: Final = {lane_service.Trouble.NOT_HERE: 404, lane_service.Trouble.DECIDED: 409}
 LONGEST: Final = 500  # characters of a reason
 
 
@@ -85,11 +86,13 @@ def router(desk: Desk, strongbox: Strongbox | None) -> APIRouter:
     @routes.post("/devices/set-aside/replay")
     async def replay_kind(request: Request) -> Response:
         by, form = _by(desk.require(request, *STAFF)), await request.form()
-        kind = tuple(_text(form, name) for name in ("gateway", "device", "hop", "reason"))
+        gateway, device, hop, reason = (
+            form_text(form, name) for name in ("gateway", "device", "hop", "reason")
+        )
+        kind = gateway, device, hop, reason
         async with desk.transaction(request) as conn:
-            for one in await store.alike(conn, kind, only_open=True, limit=AT_ONCE):  # type: ignore[arg-type]
-                await store.ask_again(conn, one.refusal_id, by=by, now=desk.now())
-        return RedirectResponse("/devices", status_code=303)
+            await store.ask_kind_again(conn, kind, by=by, now=desk.now())
+        return RedirectResponse(f"/devices/set-aside?{_query(kind)}", status_code=303)
 
     @routes.get("/devices/set-aside/{refusal_id}")
     async def one(request: Request, refusal_id: UUID) -> HTMLResponse:
@@ -157,7 +160,11 @@ def lane_router(desk: Desk, strongbox: Strongbox | None) -> APIRouter:
                 "device": device,
                 "gateway": gateway,
                 "readings": readings,
-                "near": _near(near, device, gateway, names),
+                "near": [
+                    {"patient_id": one.patient_id, "patient": names[one.patient_id], "why": one.why}
+                    for one in lane_service.near(near, device, gateway)
+                    if one.patient_id in names
+                ],
             }
             for (device, gateway), grouped in groupby(
                 waiting, key=lambda one: (one.kind_device, one.gateway_id)
@@ -177,20 +184,25 @@ def lane_router(desk: Desk, strongbox: Strongbox | None) -> APIRouter:
     async def decide(request: Request) -> Response:
         who, form = desk.require(request, *STAFF), await request.form()
         ids = [one for text in form.getlist("id") if (one := _uuid(text)) is not None]
-        choice = _text(form, "whose")
+        choice = form_text(form, "whose")
         if not ids or not choice:
             raise HTTPException(400, "Choose at least one reading, and say whose it is.")
+        patient = {"nobody": None, "number": form_text(form, "mrn")}.get(choice, _uuid(choice) or choice)
         async with desk.transaction(request) as conn:
-            patient = await _patient(conn, choice, _text(form, "mrn"), who.practice_id)
-            for refusal_id in ids:
-                await _decide(conn, refusal_id, patient, form, by=_by(who), now=desk.now())
+            trouble = await lane_service.decide(
+                conn, ids, patient, reason=form_text(form, "reason"), by=_by(who), now=desk.now()
+            )
+            if trouble is not None:  # nothing of this form is kept then
+                raise HTTPException(STATUS.get(trouble, 400), trouble.value)
         return RedirectResponse("/devices/whose", status_code=303)
 
     @routes.post("/devices/of/{device_id}/shared")
     async def share(request: Request, device_id: str) -> Response:
         by, form = _by(desk.require(request, *STAFF)), await request.form()
         async with desk.transaction(request) as conn:
-            await store.share(conn, device_id, shared=_text(form, "shared") == "yes", by=by, now=desk.now())
+            await store.share(
+                conn, device_id, shared=form_text(form, "shared") == "yes", by=by, now=desk.now()
+            )
         return RedirectResponse("/devices", status_code=303)
 
     return routes
@@ -204,13 +216,17 @@ def _kind(row: Mapping[str, Any]) -> tuple[str, str, str, str]:
     return row["gateway_id"], row["kind_device"], row["hop"], row["reason"]
 
 
-def _text(form: FormData, name: str) -> str:
+def _query(kind: tuple[str, str, str, str]) -> str:
+    return urlencode(dict(zip(("gateway", "device", "hop", "reason"), kind, strict=True)))
+
+
+def form_text(form: FormData, name: str) -> str:
     value = form.get(name)
     return value.strip()[:LONGEST] if isinstance(value, str) else ""
 
 
 def _reason(form: FormData) -> str:
-    reason = _text(form, "reason")
+    reason = form_text(form, "reason")
     if not reason:
         raise HTTPException(400, "Say why, in a few words: it stays with the record.")
     return reason
@@ -228,37 +244,6 @@ async def _found(conn: AsyncConnection, refusal_id: UUID) -> Held:
     if held is None:
         raise HTTPException(404, "There is no such thing here.")
     return held
-
-
-async def _patient(conn: AsyncConnection, choice: str, mrn: str, practice_id: int) -> UUID | None:
-    """Whom the person named; None: it is nobody's."""
-    if choice == "nobody":
-        return None
-    patient = await store.patient_numbered(conn, mrn) if choice == "number" else _uuid(choice)
-    if patient is None or not await store.is_patient(conn, patient, practice_id):
-        raise HTTPException(400, "No patient of this practice has that record number. Nothing was changed.")
-    return patient
-
-
-async def _decide(
-    conn: AsyncConnection, refusal_id: UUID, patient: UUID | None, form: FormData, *, by: By, now: datetime
-) -> None:
-    """One reading for this patient, or nobody's; all of a form or none."""
-    held = await _found(conn, refusal_id)
-    if not held.in_lane:
-        raise HTTPException(
-            400, "Of one of these nobody asks whose it is: it was refused for another reason."
-        )
-    if patient is None:
-        done = await store.resolve(conn, refusal_id, by=by, now=now, reason=_reason(form), act="nobody")
-    else:
-        reason = _text(form, "reason")
-        ordered = await store.ask_again(conn, refusal_id, by=by, now=now, reason=reason, patient_id=patient)
-        done = ordered is not None
-    if not done:
-        raise HTTPException(
-            409, "Somebody has decided one of these meanwhile. Nothing was changed; look again."
-        )
 
 
 def _understood(held: Held, raw: bytes | None) -> Sequence[str]:
@@ -288,21 +273,3 @@ def _shown(held: Held, strongbox: Strongbox | None) -> dict[str, Any]:
         "device_time": said.device_time if said is not None else None,
         "measured_at": said.gateway_time if said is not None else None,
     }
-
-
-def _near(
-    rows: Iterable[Mapping[str, Any]], device: str, gateway: str, names: Mapping[UUID, Patient]
-) -> list[dict[str, Any]]:
-    """The candidates for one device, the likeliest first, each once."""
-    found: dict[UUID, tuple[int, str]] = {}
-    for row in rows:
-        if row["device_id"] == device and device:
-            said = (0, "has this device") if row["now_has"] else (1, "had this device")
-        elif row["gateway_id"] == gateway:
-            said = 2, "measures through the same gateway"
-        else:
-            continue
-        if row["patient_id"] in names:
-            found[row["patient_id"]] = min(said, found.get(row["patient_id"], said))
-    ranked = sorted(found.items(), key=lambda one: (one[1], names[one[0]].name))
-    return [{"patient_id": one, "patient": names[one], "why": why} for one, (_, why) in ranked[:8]]

@@ -1,7 +1,7 @@
 """Ingest's SQL: the registry, asked once per batch, and the presence of gateways, told in batches."""
 
 from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime
 from uuid import UUID
 
@@ -38,14 +38,14 @@ class Registry:
         gateways: dict[str, Gateway] = {}
         practices: dict[str, tuple[int, bool, bool]] = {}
         people: dict[tuple[int, str], list[UUID]] = {}
-        assignments: dict[str, dict[tuple[UUID, datetime], Assignment]] = {}
+        assignments: dict[str, dict[tuple[UUID, datetime, int | None], Assignment]] = {}
         async with self._borrowed() as conn:
             cursor = await conn.execute(
                 """SELECT ask.gateway_id, g.practice_id, g.playback, g.clock_error, g.revoked_at IS NOT NULL,
                           ask.device_id, d.practice_id,
                           a.patient_id IS NOT NULL
                           OR EXISTS (SELECT FROM ingest.device_assignment e WHERE e.device_id = d.device_id),
-                          a.patient_id, lower(a.period), upper(a.period), p.zone, p.born, d.shared
+                          a.patient_id, lower(a.period), upper(a.period), p.zone, p.born, a.slot, d.shared
                      FROM unnest(%b::text[], %b::text[], %b::timestamptz[], %b::timestamptz[])
                           AS ask(gateway_id, device_id, since, until)
                      LEFT JOIN ingest.gateway g ON g.gateway_id = ask.gateway_id
@@ -75,6 +75,7 @@ class Registry:
                     until,
                     zone,
                     born,
+                    slot,
                     shared,
                 ) = row
                 if practice is not None:
@@ -83,7 +84,9 @@ class Registry:
                     practices[device_id] = (owned_by, ever, shared)
                 if patient is not None:
                     of_device = assignments.setdefault(device_id, {})
-                    of_device[patient, since] = Assignment(patient, since or BEGINNING, until, zone, born)
+                    of_device[patient, since, slot] = Assignment(
+                        patient, since or BEGINNING, until, zone, born, slot
+                    )
             if numbers and practices:
                 owners = sorted({practice for practice, _, _ in practices.values()})
                 cursor = await conn.execute(
@@ -189,7 +192,7 @@ class Registry:
                 ).fetchone()
                 yield row is not None and bool(row[0])
             finally:
-                if not conn.closed:
+                with suppress(*OUTAGES):  # whose connection is dead has lost the lease with it
                     await conn.execute("SELECT pg_advisory_unlock_all()")
                     await conn.set_autocommit(False)
 

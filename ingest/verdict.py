@@ -12,7 +12,7 @@ import msgspec
 from ingest import clock, quality, wire
 from ingest.devices.measurement import DeviceEvent, EventKind, Measurement, Refusal, Said
 from ingest.events import Reading, Refused, fact_id
-from ingest.identity import SENTENCES, Decided, Device, Gateway, Owner, Stranger, contradicted, owner
+from ingest.identity import SENTENCES, Decided, Device, Gateway, Owner, Stranger, contradicted, owner, slot_of
 
 ECHO = "echo"
 """Flag: the same measurement once more, a whole number of hours or a moment apart. Kept, and counted once."""
@@ -124,7 +124,7 @@ def _measured(
         flags = (*(flag for flag in said.flags if flag not in quality.OWNERLESS), DECIDED)
         said = msgspec.structs.replace(said, flags=flags)
     else:
-        whose = owner(gateway, device, when)
+        whose = owner(gateway, device, when, slot_of(said.claimed))
         if not isinstance(whose, Stranger):
             if quality.OWNERLESS.intersection(said.flags):
                 whose = Stranger.OWNER_UNKNOWN

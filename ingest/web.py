@@ -11,7 +11,7 @@ from fastapi.responses import HTMLResponse
 from psycopg import AsyncConnection
 from psycopg.rows import dict_row
 
-from ingest import readings_web, set_aside, set_aside_store, set_aside_web
+from ingest import assignment_web, readings_web, set_aside, set_aside_store, set_aside_web
 from ingest.strongbox import Strongbox
 
 SILENT_AFTER: Final = timedelta(minutes=5)  # several heartbeats missed
@@ -46,14 +46,14 @@ GATEWAYS: Final = """
     SELECT gateway_id, playback, online, last_seen, clock_error, outbox_depth, outbox_full, agent
       FROM ingest.gateway ORDER BY gateway_id"""
 DEVICES: Final = """
-    SELECT d.device_id, d.model, d.family, d.shared, d.battery_percent, d.last_event, d.last_event_at, a.patient_id,
+    SELECT d.device_id, d.model, d.family, d.shared, d.battery_percent, d.last_event, d.last_event_at, a.patient_id, a.slot,
            last.effective_at, last.received_at, last.gateway_id
       FROM ingest.device d
       LEFT JOIN ingest.device_assignment a ON a.device_id = d.device_id AND a.period @> %(now)s
       LEFT JOIN LATERAL (SELECT r.effective_at, r.received_at, r.gateway_id FROM ingest.reading r
                           WHERE r.patient_id = a.patient_id AND r.device_id = d.device_id
                           ORDER BY r.effective_at DESC LIMIT 1) last ON true
-     ORDER BY d.device_id"""
+     ORDER BY d.device_id, a.slot"""
 FLAGS: Final = """
     SELECT flag, count(*) AS times FROM ingest.reading, unnest(flags) AS flag
      WHERE effective_at > %(since)s GROUP BY flag ORDER BY times DESC, flag"""
@@ -69,6 +69,7 @@ def router(desk: Desk, strongbox: Strongbox | None = None) -> APIRouter:
     routes.include_router(set_aside_web.router(desk, strongbox))
     routes.include_router(set_aside_web.lane_router(desk, strongbox))
     routes.include_router(readings_web.router(desk))
+    routes.include_router(assignment_web.router(desk))
 
     @routes.get("/devices")
     async def fleet(request: Request) -> HTMLResponse:
@@ -96,7 +97,7 @@ def router(desk: Desk, strongbox: Strongbox | None = None) -> APIRouter:
             **{**found, "doubted": found["doubted"][0]},
             patients=patients,
             causes=causes,
-            states={row["device_id"]: device_state(row, causes, now=now) for row in found["devices"]},
+            states=[device_state(row, causes, now=now) for row in found["devices"]],
             clocks={row["gateway_id"]: clock_words(row["clock_error"], now=now) for row in found["gateways"]},
             kinds=kinds,
             waiting=waiting,

@@ -52,6 +52,38 @@ CASES = [
 ]
 
 
+BUTTONS = [
+    HERS._replace(until=None, slot=1),
+    NOW_NORAS._replace(slot=2),
+    Assignment(MARIA, NOON - 9 * DAY, NOON - 5 * DAY, "America/New_York", slot=3),
+]
+PRESSED = [
+    ("the button of the first", 1, NOON, MARIA),
+    ("the button of the second", 2, NOON, NORA),
+    ("the button of the second before she had it", 2, NOON - 3 * DAY, Stranger.SHARED_DEVICE),
+    ("a button of nobody", 4, NOON, Stranger.SHARED_DEVICE),
+    ("a button that was given back", 3, NOON, Stranger.SHARED_DEVICE),
+    ("a button while it was hers", 3, NOON - 6 * DAY, MARIA),
+    ("no button, or one the cuff does not know", None, NOON, Stranger.SHARED_DEVICE),
+    ("before anybody had a button", 1, NOON - 40 * DAY, Stranger.NOT_ASSIGNED_THEN),
+]
+
+
+@pytest.mark.parametrize(
+    ("slot", "moment", "expected"), [c[1:] for c in PRESSED], ids=[c[0] for c in PRESSED]
+)
+@pytest.mark.parametrize("shared", [False, True], ids=["buttons alone", "said to be shared"])
+def test_whose_button(slot, moment, expected, shared):
+    found = owner(GATEWAY, Device(1, BUTTONS, True, shared), at(moment), slot)
+    if shared and expected is Stranger.NOT_ASSIGNED_THEN:
+        expected = Stranger.SHARED_DEVICE
+    assert (found.patient_id if isinstance(found, Owner) else found) == expected
+
+
+def test_a_whole_device_is_its_patients_whatever_button_was_pressed():
+    assert owner(GATEWAY, Device(1, [NOW_NORAS], True), at(NOON), 2).patient_id == NORA
+
+
 @pytest.mark.parametrize(
     ("gateway", "device", "moment", "expected"), [c[1:] for c in CASES], ids=[c[0] for c in CASES]
 )
