@@ -57,9 +57,10 @@ def verify(
     """Hash every row of every practice's ledger anew and say what does not fit. Exit 1 if anything does not."""
     import asyncio
 
+    from ccm_bridge import anchor_store
     from ccm_bridge import verify_store as verifier
 
-    key = verifier.load_public_key(public_key.read_bytes()) if public_key else None
+    key = anchor_store.load_public_key(public_key.read_bytes()) if public_key else None
     kept = anchors.read_text().splitlines() if anchors else None
     report = asyncio.run(verifier.verify_database(database, key=key, kept=kept))
     for line in report.as_json() if as_json else report.as_text():
@@ -77,16 +78,18 @@ def anchor(
         Path, typer.Option(help="File to which the signed heads are appended: keep it elsewhere.")
     ],
 ) -> None:
-    """Sign today's heads of every practice's chains, in the database and in a file. Once a day; repeating is harmless."""
+    """Sign today's heads of every practice's chains by hand, in the database and in a file. Repeating is harmless.
+
+    `lamplight run ccm` does so every day where it is told LAMPLIGHT_ANCHOR_KEY.
+    """
     import asyncio
     from datetime import UTC, datetime
 
-    from ccm_bridge import verify_store as verifier
+    from ccm_bridge import anchor_store
 
-    signer = verifier.load_or_make_key(key)
-    lines = asyncio.run(verifier.anchor_database(database, signer, now=datetime.now(UTC)))
-    with out.open("a") as kept:
-        kept.writelines(line + "\n" for line in lines)
+    signer = anchor_store.load_or_make_key(key)
+    lines = asyncio.run(anchor_store.anchor_database(database, signer, now=datetime.now(UTC)))
+    anchor_store.keep(out, lines)
     typer.echo(f"{len(lines)} anchor(s) signed into {out}; public key in {key.with_suffix('.pub')}")
 
 

@@ -1,31 +1,18 @@
-"""The verifier as a program: it reads every chain, changes nothing, and says what does not fit; and the daily anchor."""
+"""The verifier as a program: it reads every chain, changes nothing, and says what does not fit."""
 
 import json
 from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import asdict, dataclass
-from datetime import datetime
-from pathlib import Path
-from uuid import uuid5
 
 import psycopg
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
-from cryptography.hazmat.primitives.serialization import (
-    Encoding,
-    NoEncryption,
-    PrivateFormat,
-    PublicFormat,
-    load_pem_private_key,
-    load_pem_public_key,
-)
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
-from ccm_bridge import time_store
-from ccm_bridge.anchor import Anchor, Statement, read, sign, state
-from ccm_bridge.chain import Fault, Finding, Head, verify
+from ccm_bridge import anchor_store, time_store
+from ccm_bridge.anchor import Anchor, Statement, read
+from ccm_bridge.anchor_store import TABLES
+from ccm_bridge.chain import Fault, Finding, verify
 from ccm_bridge.store import Connection
-from ccm_bridge.tasks import WORK
-
-TABLES = tuple(time_store.ROWS)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,13 +53,12 @@ async def verify_database(
     findings: list[Finding] = []
     counted = dict.fromkeys(TABLES, 0)
     async with read_only(dsn) as conn:
-        practices = [
-            row[0]
-            for row in await (
-                await conn.execute("SELECT practice_id FROM who.practice ORDER BY 1")
-            ).fetchall()
-        ]
-        anchors = [_line(text) for text in kept] if kept is not None else await _stored(conn)
+        practices = await anchor_store.practices(conn)
+        anchors = (
+            [anchor_store.from_line(text) for text in kept]
+            if kept is not None
+            else await anchor_store.stored(conn)
+        )
         newest, bad = _newest(anchors, key) if key else ({}, [])
         findings += bad
         for practice in practices:
@@ -101,75 +87,3 @@ def _newest(anchors: Sequence[Anchor], key: Ed25519PublicKey) -> tuple[dict[int,
         elif said.practice not in newest or newest[said.practice].day <= said.day:
             newest[said.practice] = said
     return newest, bad
-
-
-async def _stored(conn: Connection) -> list[Anchor]:
-    rows = await (await conn.execute("SELECT statement, key_id, signature FROM ccm.anchor")).fetchall()
-    return [Anchor(statement=row[0], key_id=row[1], signature=row[2]) for row in rows]
-
-
-def _line(text: str) -> Anchor:
-    said = json.loads(text)
-    return Anchor(
-        statement=said["statement"], key_id=said["key_id"], signature=bytes.fromhex(said["signature"])
-    )
-
-
-async def anchor_database(dsn: str, key: Ed25519PrivateKey, *, now: datetime) -> list[str]:
-    """Sign the heads of every practice's chains for this day; a day that was anchored before is given as it stands."""
-    lines = []
-    async with await psycopg.AsyncConnection.connect(dsn) as conn:
-        practices = await (await conn.execute("SELECT practice_id FROM who.practice ORDER BY 1")).fetchall()
-        for (practice,) in practices:
-            heads = {}
-            for table in TABLES:
-                seq, own = await time_store.head(conn, table, practice)
-                heads[table] = Head(seq=seq, hash=own)
-            made = sign(state(practice, now.date(), heads), key)
-            await conn.execute(
-                """INSERT INTO ccm.anchor (anchor_id, practice_id, day, statement, key_id, signature, at)
-                   VALUES (%s, %s, %s, %s, %s, %s, %s) ON CONFLICT DO NOTHING""",
-                (
-                    uuid5(WORK, f"anchor {practice} {now.date()}"),
-                    practice,
-                    now.date(),
-                    made.statement,
-                    made.key_id,
-                    made.signature,
-                    now,
-                ),
-            )
-            stood = await (
-                await conn.execute(
-                    "SELECT statement, key_id, signature FROM ccm.anchor WHERE practice_id = %s AND day = %s",
-                    (practice, now.date()),
-                )
-            ).fetchone()
-            if stood is None:
-                raise RuntimeError(
-                    f"the anchor of practice {practice} for {now.date()} was just written and is not there"
-                )
-            lines.append(json.dumps({"statement": stood[0], "key_id": stood[1], "signature": stood[2].hex()}))
-    return lines
-
-
-def load_public_key(pem: bytes) -> Ed25519PublicKey:
-    key = load_pem_public_key(pem)
-    if not isinstance(key, Ed25519PublicKey):
-        raise TypeError("anchors are signed with Ed25519: this is another kind of key")
-    return key
-
-
-def load_or_make_key(path: Path) -> Ed25519PrivateKey:
-    """The signing key; made with its public half beside it if it is not there, readable by its owner alone."""
-    if path.exists():
-        key = load_pem_private_key(path.read_bytes(), password=None)
-        if not isinstance(key, Ed25519PrivateKey):
-            raise TypeError(f"anchors are signed with Ed25519: {path.name} is another kind of key")
-        return key
-    made = Ed25519PrivateKey.generate()
-    path.touch(mode=0o600)
-    path.write_bytes(made.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
-    public = made.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
-    path.with_suffix(".pub").write_bytes(public)
-    return made

@@ -17,6 +17,8 @@ from alerts.page_service import keep_calling
 from alerts.service import AlertsRoom, keep_time
 from alerts.stream import Bell
 from ccm_bridge import web as ccm_web
+from ccm_bridge.anchor_service import keep_anchoring
+from ccm_bridge.anchor_store import load_or_make_key
 from ccm_bridge.service import CcmRoom
 from deploy import authority as signing
 from deploy import bus, database, metrics
@@ -296,13 +298,28 @@ async def alerts(settings: Settings, opened: AsyncExitStack, life: Life) -> None
 
 
 async def ccm(settings: Settings, opened: AsyncExitStack, life: Life) -> None:
-    """alerts.v1 → tasks"""
-    await pumped(
-        settings,
-        opened,
-        life,
-        (Course(room="ccm", source=ALERTS, reads=EpisodeMoved, target=None), CcmRoom()),
-    )
+    """alerts.v1 → tasks; every practice's ledger → its signed anchor of the day"""
+    settings.require("database")
+    async with asyncio.TaskGroup() as group:
+        if settings.anchor_key:
+            pool = await opened.enter_async_context(database.pool(settings.database, size=1))
+            group.create_task(
+                keep_anchoring(
+                    pool.connection,
+                    load_or_make_key(settings.anchor_key),
+                    metrics.LedgerMeter(),
+                    utc_now,
+                    life.stopping,
+                    elsewhere=settings.anchors,
+                ),
+                name="ccm.anchor",
+            )
+        await pumped(
+            settings,
+            opened,
+            life,
+            (Course(room="ccm", source=ALERTS, reads=EpisodeMoved, target=None), CcmRoom()),
+        )
 
 
 ROOMS_WITH_PAGES = ("ingest", "risk", "alerts", "ccm_bridge")

@@ -97,6 +97,12 @@ BURDEN_SECONDS = Gauge(
 BURDEN_CONCERN = Gauge("lamplight_burden_concern_calls", "Calls of thirty days by concern.", ["concern"])
 
 
+ANCHORED = Gauge(
+    "lamplight_ledger_anchored_timestamp_seconds",
+    "When every practice's ledger was last seen to be signed for the day.",
+)
+
+
 class RoomMeter:
     """The pump's and the relay's counters of one room."""
 
@@ -150,6 +156,13 @@ class BurdenMeter:
                     BURDEN_SECONDS.labels(share.name, until, quantile).set(seconds)
         for concern, calls in concerns.items():
             BURDEN_CONCERN.labels(concern).set(calls)
+
+
+class LedgerMeter:
+    """When the ledgers last stood signed."""
+
+    def anchored(self, at: datetime) -> None:
+        ANCHORED.set(at.timestamp())
 
 
 class IngestMeter:

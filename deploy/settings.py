@@ -60,6 +60,8 @@ class Settings:
     refusal_key: Secret = (
         NO_SECRET  # seals the bytes of what was refused, in the log and the database: KEY, or NEW,OLD
     )
+    anchor_key: Path | None = None  # PEM of the Ed25519 key that signs the ledgers' daily anchors
+    anchors: Path | None = None  # file to which signed anchors are appended, kept elsewhere
     demo_file: Path | None = None  # where the demo keeps its sign-ins
 
     def require(self, *names: str) -> "Settings":

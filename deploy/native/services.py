@@ -38,7 +38,7 @@ SERVICES = (
     _room("archive"),
     _room("risk"),
     _room("alerts"),
-    _room("ccm"),
+    Service(name="ccm", command=("run", "ccm"), settings=(*_KAFKA, "DATABASE", "ANCHOR_KEY", "ANCHORS")),
     Service(
         name="webhooks",
         command=("run", "webhooks"),

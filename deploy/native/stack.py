@@ -229,6 +229,8 @@ class Stack:
             "LAMPLIGHT_PARTITIONS": str(self.partitions),
             "LAMPLIGHT_VENDOR_KEY": self._key("vendor"),
             "LAMPLIGHT_REFUSAL_KEY": self._key("refusal"),
+            "LAMPLIGHT_ANCHOR_KEY": str(self.folder / "anchor.pem"),
+            "LAMPLIGHT_ANCHORS": str(self.folder / "anchors.jsonl"),
         }
         if postgres.NAME in self.ours:
             told |= {

@@ -20,10 +20,11 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from ccm_bridge import month_service, time_service, time_store
+from ccm_bridge.anchor_store import anchor_database
 from ccm_bridge.chain import verify
 from ccm_bridge.ledger import Contact, Doing, Span, split_at_months
 from ccm_bridge.time_service import Logged
-from ccm_bridge.verify_store import anchor_database, verify_database
+from ccm_bridge.verify_store import verify_database
 from tests.ccm_people import settle
 
 pytestmark = [pytest.mark.stack, pytest.mark.fault]
