@@ -1,6 +1,7 @@
 """How a process lives: signals ask it to stop, what was opened is closed in reverse, under one deadline for all."""
 
 import asyncio
+import gc
 import os
 import signal
 from collections.abc import Awaitable, Callable, Iterator
@@ -100,14 +101,26 @@ def live(service: Service, settings: Settings) -> None:
                     )
                 )
             deadline = group.create_task(_insist(life.stopping), name="deadline")
+            settling = group.create_task(_settle(life.ready), name="settling")
             try:
                 async with AsyncExitStack() as opened:
                     await service(settings, opened, life)
             finally:
                 life.stopping.set()
             deadline.cancel()
+            settling.cancel()
 
     asyncio.run(main())
+
+
+async def _settle(ready: asyncio.Event) -> None:
+    """What a service loaded until it was ready lives as long as it does: no full collection walks it again.
+
+    Half a million objects of the libraries took 70 ms of every thirtieth answer.
+    """
+    await ready.wait()
+    gc.collect()
+    gc.freeze()
 
 
 async def _insist(stopping: asyncio.Event) -> None:

@@ -5,6 +5,7 @@ from datetime import UTC, date, datetime
 from uuid import uuid4
 
 import pytest
+from msgspec import structs
 
 from ccm_bridge.month import Standing
 from ccm_bridge.month_store import Around
@@ -35,4 +36,4 @@ CASES = [
 
 @pytest.mark.parametrize(("changes", "around", "says"), [c[1:] for c in CASES], ids=[c[0] for c in CASES])
 def test_the_next_thing_is_what_the_patient_needs(changes, around, says):
-    assert next_action(replace(LINE, **changes), around, ON) == says
+    assert next_action(structs.replace(LINE, **changes), around, ON) == says
