@@ -4,10 +4,11 @@ import asyncio
 import contextlib
 import io
 import select
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager, closing
 from importlib import resources
-from typing import TypeVar
+from types import MappingProxyType
+from typing import Any, TypeVar
 
 import psycopg
 import structlog
@@ -24,6 +25,40 @@ OUTAGES = (psycopg.OperationalError, psycopg.InterfaceError, PoolTimeout)
 
 TOO_SLOW = (psycopg.errors.IdleInTransactionSessionTimeout, psycopg.errors.QueryCanceled)
 """It ended our transaction because that took too long: worth retrying in smaller pieces."""
+
+SLOWEST_S = 60
+"""A statement of ours may take so long; the server ends it then."""
+
+LINE: Mapping[str, int] = MappingProxyType(
+    {
+        "connect_timeout": 5,  # else a pool that dials into a dead line has no hands left when it is mended
+        "keepalives_idle": 10,
+        "keepalives_interval": 5,
+        "keepalives_count": 3,
+        "tcp_user_timeout": 25_000,
+    }
+)
+"""When the kernel calls a line dead, in seconds and milliseconds; left alone it takes a quarter of an hour to two hours."""
+
+
+class Patient(Connection):
+    """Waits for an answer as long as the server may take to give one, and not for ever.
+
+    Behind a frozen server, or a router that swallows, the kernel sees a living line: ingest stood before such a line
+    and answered nobody until it was restarted.
+    """
+
+    within_s: float = SLOWEST_S + 5
+
+    async def wait(self, *told: Any, **more: Any) -> Any:
+        """Raise OperationalError, the connection closed, when nothing came back in time."""
+        try:
+            async with asyncio.timeout(self.within_s):
+                return await super().wait(*told, **more)
+        except TimeoutError:
+            raise psycopg.OperationalError(
+                f"the database has not answered within {self.within_s:.0f} s"
+            ) from None
 
 
 async def _ready(conn: Connection) -> None:
@@ -44,16 +79,17 @@ async def pool(dsn: Secret, *, size: int = 4, frozen_after_s: int = 5) -> AsyncI
     A process frozen inside a transaction loses it after `frozen_after_s`, so that it cannot hold a fence for ever.
     """
     options = (
-        f"-c idle_in_transaction_session_timeout={frozen_after_s}s -c statement_timeout=60s -c timezone=UTC"
+        f"-c idle_in_transaction_session_timeout={frozen_after_s}s -c statement_timeout={SLOWEST_S}s -c timezone=UTC"
         " -c jit=off"  # our queries are short: compiling one took seconds
     )
     opened: AsyncConnectionPool = AsyncConnectionPool(
         dsn.reveal(),
+        connection_class=Patient,
         min_size=1,
         max_size=size,
         open=False,
         timeout=10,
-        kwargs={"options": options, "application_name": "lamplight"},
+        kwargs={"options": options, "application_name": "lamplight", **LINE},
         configure=_ready,
     )
     await opened.open()

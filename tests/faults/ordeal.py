@@ -16,9 +16,15 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from uuid import UUID, uuid4
 
+import msgspec
 import psycopg
 
-from ingest.gateway.outbox import ACKED
+from ingest import wire
+from ingest.archive import ReadingArchive
+from ingest.events import Reading
+from ingest.gateway.agent import Agent
+from ingest.gateway.outbox import ACKED, Outbox
+from ingest.mqtt import dial
 from tests.ingest_home import ROOT, spoken, until, utc_now
 
 ROUNDS = int(os.environ.get("FAULT_ROUNDS", "4"))
@@ -205,3 +211,96 @@ def endure(home, folder, *, ingest, targets):
         found.missing += len(acked - kept.keys())
     found.copies = sum(kept.values()) - len(kept)
     return found
+
+
+@contextlib.asynccontextmanager
+async def agent(home, path, *, name=None, kind=Agent, in_flight=50):
+    """A real agent in this process with its outbox; `kind` may be one that is broken on purpose."""
+    name, stopping = name or home.gateway, asyncio.Event()
+    topics = (wire.answers(name), wire.commands(name))
+    with Outbox(path) as outbox:
+        made = kind(
+            name,
+            outbox,
+            lambda: dial(home.broker(name), topics=topics, room=200),
+            clock=utc_now,
+            version="test",
+            in_flight=in_flight,
+        )
+        running = asyncio.create_task(made.run(stopping))
+        try:
+            yield made, outbox
+        finally:
+            stopping.set()
+            await running
+
+
+def sample(home, number):
+    """The number-th fingerstick of a home: an id, and the bytes."""
+    at = utc_now() - timedelta(days=20) + timedelta(seconds=number)
+    name = uuid4()
+    line = {
+        "id": str(name),
+        "device": home.meter,
+        "kind": "glucose",
+        "unit": "mg/dL",
+        "glucose": 90 + number % 60,
+        "measured_at": at.isoformat(),
+        "seq": number,
+    }
+    return name, msgspec.json.encode(line)
+
+
+@contextlib.asynccontextmanager
+async def pouring(home, made, *, per_second=50):
+    """An agent gets readings as long as this lasts; the glucose of each, by id."""
+    said, stopping = {}, asyncio.Event()
+
+    async def pour():
+        while not stopping.is_set():
+            name, line = sample(home, len(said))
+            await made.take_in([(name, line)])
+            said[name] = 90 + len(said) % 60
+            await asyncio.sleep(1 / per_second)
+
+    task = asyncio.create_task(pour())
+    try:
+        yield said
+    finally:
+        stopping.set()
+        await task
+
+
+@dataclass(frozen=True, kw_only=True)
+class Books:
+    """What gateways were told, beside what is kept."""
+
+    acked: int
+    missing: int
+    in_log: int  # records of these gateways in Kafka, copies included
+    doubled: int  # facts of which the archive has two
+    kept: dict[UUID, Reading]
+
+
+async def books(home, acked, names):
+    """Kafka's log through the real archive: an acknowledged reading that is not in it is lost, one in it twice is doubled."""
+    readings = await spoken(home.stack, names)
+    async with await psycopg.AsyncConnection.connect(home.fresh.pipeline) as conn:
+        archive = ReadingArchive()
+        for at in range(0, len(readings), 500):
+            async with conn.transaction():
+                await archive.handle(conn, readings[at : at + 500], now=utc_now())
+    stored = Counter(row[0] for row in home.rows("SELECT caused_by FROM ingest.reading"))
+    return Books(
+        acked=len(acked),
+        missing=len(acked - stored.keys()),
+        in_log=len(readings),
+        doubled=sum(stored.values()) - len(stored),
+        kept={reading.caused_by: reading for reading in readings},
+    )
+
+
+def settled(path, state=ACKED):
+    """What an outbox was told is safe."""
+    with contextlib.closing(sqlite3.connect(path)) as db:
+        return {UUID(bytes=row[0]) for row in db.execute("SELECT id FROM outbox WHERE state = ?", (state,))}
