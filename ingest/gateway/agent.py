@@ -181,7 +181,8 @@ class Agent:
             self._after = rows[-1].row
             large = [row for row in rows if len(row.payload) > wire.LARGEST]
             if large:  # the broker would hang up on it, again and again
-                self._outbox.settle([row.id for row in large], now=self._clock(), refused="too-large")
+                with contextlib.suppress(FullError):  # then it is refused after the next start
+                    self._outbox.settle([row.id for row in large], now=self._clock(), refused="too-large")
                 log.error("gateway.too_large", rows=len(large))
             for row in rows:
                 if len(row.payload) <= wire.LARGEST and row.id not in self._flights:

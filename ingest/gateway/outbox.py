@@ -63,6 +63,7 @@ class Outbox:
 
     def __init__(self, path: Path | str, *, room: int = ROOM) -> None:
         self.room = room
+        self._no_room = False  # the last write found none, whatever our own room says: the disk is full
         self._db = sqlite3.connect(path, isolation_level=None, timeout=30)
         self._db.execute("PRAGMA journal_mode = WAL")
         self._db.execute(
@@ -87,7 +88,7 @@ class Outbox:
     def put(self, rows: Iterable[tuple[UUID, bytes]], *, notes: Iterable[tuple[str, str]] = ()) -> int:
         """Take readings in, all or none, in one commit; returns how many were new. `notes` are kept with them."""
         fresh = [(identity.bytes, payload) for identity, payload in rows]
-        if self.fullness >= 1:
+        if self._taken >= 1:
             self._make_room()
         with self._commit():
             before = self._db.total_changes
@@ -150,7 +151,11 @@ class Outbox:
 
     @property
     def fullness(self) -> float:
-        """How much of the room is taken, 0 to 1 and beyond."""
+        """How much of the room is taken, 0 to 1 and beyond; all of it when the disk has none left for us."""
+        return 1.0 if self._no_room else self._taken
+
+    @property
+    def _taken(self) -> float:
         pages, free = (
             self._db.execute(f"PRAGMA {what}").fetchone()[0] for what in ("page_count", "freelist_count")
         )
@@ -168,7 +173,7 @@ class Outbox:
                    (SELECT row FROM outbox WHERE state > 0 ORDER BY settled_at
                      LIMIT max(1000, (SELECT count(*) / 10 FROM outbox)))"""
             )
-        if self.fullness >= 1:
+        if self._taken >= 1:
             raise FullError(f"the outbox is full: {self.depth} unsent in {self.room} bytes")
 
     @contextmanager
@@ -178,9 +183,11 @@ class Outbox:
             self._db.execute("BEGIN IMMEDIATE")
             yield
             self._db.execute("COMMIT")
+            self._no_room = False
         except BaseException as error:
             if self._db.in_transaction:
                 self._db.execute("ROLLBACK")
             if isinstance(error, sqlite3.OperationalError) and error.sqlite_errorcode & 0xFF in NO_ROOM:
+                self._no_room = True
                 raise FullError(f"the disk under the outbox is full with {self.depth} unsent") from error
             raise

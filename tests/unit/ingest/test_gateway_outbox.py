@@ -98,9 +98,12 @@ def test_a_full_disk_is_said_as_such_and_costs_nothing_that_was_there(tmp_path):
         with pytest.raises(FullError, match="disk under the outbox is full with 1 unsent"):
             outbox.put(rows(*range(2, 200), size=4_000))
         assert unsent(outbox) == [1]
+        assert outbox.fullness == 1.0  # the heartbeat says so, and somebody is told
+        assert outbox.alarming
         outbox._db.execute("PRAGMA max_page_count = 100000")
         outbox.put(rows(2))
         assert unsent(outbox) == [1, 2]
+        assert not outbox.alarming
 
 
 def test_a_broken_file_is_an_error_and_not_an_empty_outbox(tmp_path):
