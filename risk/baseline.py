@@ -4,6 +4,7 @@ Weak where it must be: with fewer than `DAYS_TO_KNOW` days measured it leans on 
 """
 
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 
@@ -43,6 +44,7 @@ PEOPLE: dict[str, People] = {
 GROSS = 2.5
 """Spreads beyond which a slot is pulled in: a cuff over a sleeve must not move the level."""
 RECENT_SLOTS = 16
+NOTHING = np.float32(np.nan)
 PAIRS_TO_KNOW = 4
 
 
@@ -65,14 +67,13 @@ def settle(past: Past, people: People, slots_a_day: int) -> Robust:
     daily rhythm widens it; it starts at the population's and becomes the patient's own.
     """
     there = past.there
-    shown = np.where(there, past.mean, np.float32(np.nan))
-    seen = np.count_nonzero(there, axis=1)
+    shown = np.where(there, past.mean, NOTHING)
+    seen = there.sum(axis=1)
     centre = _median(shown, seen)
-    recently = np.count_nonzero(there[:, -RECENT_SLOTS:], axis=1)
+    recently = there[:, -RECENT_SLOTS:].sum(axis=1)
     lately = np.where(recently > 0, _median(shown[:, -RECENT_SLOTS:], recently), centre)
-    steps = shown[:, slots_a_day:] - shown[:, :-slots_a_day]
-    np.abs(steps, out=steps)
-    pairs = np.count_nonzero(there[:, slots_a_day:] & there[:, :-slots_a_day], axis=1)
+    steps = np.abs(shown[:, slots_a_day:] - shown[:, :-slots_a_day])
+    pairs = (there[:, slots_a_day:] & there[:, :-slots_a_day]).sum(axis=1)
     # The median |difference| of two normal values is 0.954 of their spread.
     own = np.where(pairs >= PAIRS_TO_KNOW, _median(steps, pairs) / 0.954, people.spread)
     trust = pairs * 0.5
@@ -80,7 +81,8 @@ def settle(past: Past, people: People, slots_a_day: int) -> Robust:
     reach = GROSS * spread
     lowest, highest = np.minimum(centre, lately) - reach, np.maximum(centre, lately) + reach
     value = past.mean - _column(centre)
-    np.clip(value, _column(lowest - centre), _column(highest - centre), out=value)
+    np.maximum(value, _column(lowest - centre), out=value)
+    np.minimum(value, _column(highest - centre), out=value)
     # Readings of one slot share the day's state: the second and third add less than the first.
     share = _column((people.within / people.spread) ** 2)
     weight = there.astype(np.float32)
@@ -107,8 +109,14 @@ def _without_rhythm(value: Shorts, weight: Shorts, people: People, slots_a_day: 
 
 def _by_turn(slots: Shorts, slots_a_day: int) -> Floats:
     """Sums over all days for each slot of the day."""
-    turns = [slots[:, slot::slots_a_day].sum(axis=1, dtype=np.float64) for slot in range(slots_a_day)]
-    return np.stack(turns, axis=1)
+    whole: Floats = slots.astype(np.float64) @ _turns(slots.shape[1], slots_a_day)
+    return whole
+
+
+@cache
+def _turns(slots: int, slots_a_day: int) -> Floats:
+    """Which slots (rows) are which slot of their day (columns)."""
+    return np.tile(np.eye(slots_a_day), (slots // slots_a_day, 1))
 
 
 def by_day(slots: Shorts, slots_a_day: int) -> Floats:

@@ -18,7 +18,7 @@ is found late or never; a change older than the window is the new normal, by way
 import hashlib
 import json
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, cached_property
 from importlib.resources import files
 from typing import Any
 
@@ -49,6 +49,9 @@ SHARES: dict[str, tuple[float, float]] = {
 }
 """How the alert budget is divided between rise and fall; pressure, pulse and glucose have a budget each."""
 BUDGET_MOST = 4.0
+ROWS_AT_ONCE = 128
+"""Rows whose hidden units fit the processor's nearer memory: more of them at once are slower."""
+LOG_MONTHS_MOST = 30.0
 
 
 class DriftRefused(ValueError):
@@ -121,9 +124,12 @@ def features(
 
     Clearness of every change, bare size of two, both in spreads; last, the patient's spread against the population's.
     """
-    clear = np.clip(held.clear / np.sqrt(alike), -most, most)
-    size = np.clip(held.size[:, against.sizes] / np.reshape(people.spread, (-1, 1)), -most, most)
-    return np.concatenate([clear, size, np.log(robust.spread / people.spread)[:, None]], axis=1)
+    clear = held.clear / np.sqrt(alike)
+    size = held.size[:, against.sizes] / np.reshape(people.spread, (-1, 1))
+    seen = np.concatenate([clear, size, np.log(robust.spread / people.spread)[:, None]], axis=1)
+    shape = seen[:, :-1]
+    np.minimum(np.maximum(shape, -most, out=shape), most, out=shape)
+    return seen
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,6 +146,8 @@ class Shift:
 
 def plain(robust: Robust, slots_a_day: int, people: People) -> Floats:
     """Distance of the last seven days' mean from the usual, in the population's spreads: added where it is strong."""
+    if not np.any(people.plain):
+        return np.zeros(len(robust.centre))
     week = robust.weight[:, -7 * slots_a_day :].astype(np.float64)
     mean = (week * robust.value[:, -7 * slots_a_day :]).sum(axis=1) / np.maximum(week.sum(axis=1), 1e-9)
     distance: Floats = people.plain * mean / people.spread
@@ -168,9 +176,10 @@ def shift(
     evidence = 0.5 * held.clear**2 / alike * sure + 0.5 * np.log1p(-sure)
     top = evidence.max(axis=1, keepdims=True)
     odds = np.exp(evidence - top)
-    share = odds / odds.sum(axis=1, keepdims=True)
-    mean = top[:, 0] + np.log(odds.mean(axis=1))
-    chance = 1.0 / (1.0 + np.exp(-np.clip(mean, -50.0, 50.0)))
+    whole = odds.sum(axis=1, keepdims=True)
+    share = odds / whole
+    mean = (top + np.log(whole / len(against.ages)))[:, 0]
+    chance = 1.0 / (1.0 + np.exp(-mean))
     size = held.size * sure * share
     return Shift(
         rise=rise + distance,
@@ -201,30 +210,38 @@ class Learnt:
         A fall is the same pattern upside down: all features but the last change their sign. So the large product is
         taken once, and the last feature's share is added to it and to its opposite.
         """
-        shared = seen[:, :-1] @ self.hidden[:-1]
-        rest = seen[:, -1:] * self.hidden[-1] + self.offset
-        opposite = rest - shared
-        np.maximum(opposite, 0.0, out=opposite)
-        shared += rest
-        np.maximum(shared, 0.0, out=shared)
-        return shared @ self.out, opposite @ self.out
+        rise, fall = np.empty(len(seen)), np.empty(len(seen))
+        for start in range(0, len(seen), ROWS_AT_ONCE):
+            some = seen[start : start + ROWS_AT_ONCE]
+            shared = some[:, :-1] @ self.hidden[:-1]
+            rest = some[:, -1:] * self.hidden[-1] + self.offset
+            opposite = rest - shared
+            np.maximum(opposite, 0.0, out=opposite)
+            shared += rest
+            np.maximum(shared, 0.0, out=shared)
+            rise[start : start + ROWS_AT_ONCE] = shared @ self.out
+            fall[start : start + ROWS_AT_ONCE] = opposite @ self.out
+        return rise, fall
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Scale:
     """From evidence to months between chance alerts, by straight lines (of the logarithm) between measured points."""
 
     evidence: tuple[float, ...]
     log_months: tuple[float, ...]
 
+    @cached_property
+    def _line(self) -> tuple[Floats, Floats]:
+        """The measured points, and where the outer lines end: at so many months that more of them say nothing."""
+        xs, ys = list(self.evidence), list(self.log_months)
+        first = xs[0] + (-LOG_MONTHS_MOST - ys[0]) * (xs[1] - xs[0]) / (ys[1] - ys[0])
+        last = xs[-1] + (LOG_MONTHS_MOST - ys[-1]) * (xs[-1] - xs[-2]) / (ys[-1] - ys[-2])
+        return np.array([first, *xs, last]), np.array([-LOG_MONTHS_MOST, *ys, LOG_MONTHS_MOST])
+
     def months(self, evidence: Floats) -> Floats:
         """Months between chance alerts; beyond the measured points the outer lines go on."""
-        xs, ys = np.array(self.evidence), np.array(self.log_months)
-        low = ys[0] + (evidence - xs[0]) * (ys[1] - ys[0]) / (xs[1] - xs[0])
-        high = ys[-1] + (evidence - xs[-1]) * (ys[-1] - ys[-2]) / (xs[-1] - xs[-2])
-        inner = np.interp(evidence, xs, ys)
-        log = np.where(evidence < xs[0], low, np.where(evidence > xs[-1], high, inner))
-        months: Floats = np.exp(np.clip(log, -30.0, 30.0))
+        months: Floats = np.exp(np.interp(evidence, *self._line))
         return months
 
 
@@ -240,6 +257,12 @@ def understood(content: dict[str, Any]) -> Learnt:
         raise DriftRefused(f"drift reading {content['version']} does not match its checksum")
     if content["bank"] != described():
         raise DriftRefused(f"drift reading {content['version']} was learnt on another bank of changes")
+    one_each: dict[Any, Scale] = {}
+
+    def scale(told: dict[str, list[float]]) -> Scale:
+        points = tuple(told["evidence"]), tuple(told["log_months"])
+        return one_each.setdefault(points, Scale(*points))
+
     return Learnt(
         version=content["version"],
         alike={kind: np.array(variance) for kind, variance in content["alike"].items()},
@@ -247,7 +270,7 @@ def understood(content: dict[str, Any]) -> Learnt:
         offset=np.array(content["offset"]),
         out=np.array(content["out"]),
         scales={
-            quantity: {side: Scale(tuple(s["evidence"]), tuple(s["log_months"])) for side, s in sides.items()}
+            quantity: {side: scale(points) for side, points in sides.items()}
             for quantity, sides in content["scales"].items()
         },
     )
@@ -278,17 +301,24 @@ def learnt() -> Learnt:
 def months(reading: Learnt, quantities: tuple[str, ...], rise: Floats, fall: Floats) -> Floats:
     """Drift scores (rows, quantities, rise and fall): months between chance alerts, by SHARES of the budget."""
     heard = np.empty((*rise.shape, 2))
-    for column, quantity in enumerate(quantities):
-        for side, (name, evidence) in enumerate((("rise", rise), ("fall", fall))):
-            chance = reading.scales[quantity][name].months(evidence[:, column])
-            heard[:, column, side] = chance * SHARES[quantity][side]
+    for side, (name, evidence) in enumerate((("rise", rise), ("fall", fall))):
+        scales = [reading.scales[quantity][name] for quantity in quantities]
+        for scale in set(scales):  # the pressures share one
+            some = [one is scale for one in scales]
+            heard[:, some, side] = scale.months(evidence[:, some])
+    heard *= _shares(quantities)
     return heard
+
+
+@cache
+def _shares(quantities: tuple[str, ...]) -> Floats:
+    return np.array([SHARES[quantity] for quantity in quantities])
 
 
 def combined(quantities: tuple[str, ...], heard: Floats) -> Floats:
     """The one drift score of each row: the loudest of its quantities but pulse, which has a budget of its own."""
     told = [column for column, quantity in enumerate(quantities) if quantity != "pulse"]
-    score: Floats = heard[:, told].max(axis=(1, 2))
+    score: Floats = heard[:, told].reshape(len(heard), -1).max(axis=1)
     return score
 
 

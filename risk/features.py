@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from risk.memory import Block, Floats, Ints, Past, Shape, tally
+from risk.memory import Block, Floats, Ints, Past, Shape
 
 DAY = 86400
 PRIOR_LOW, PRIOR_VERY_LOW, PRIOR_LOW_DAY = 0.11, 0.035, 0.3
@@ -21,12 +21,12 @@ NAMES = (
 MIDDLE = float(np.log(150.0))
 
 
-def glucose_features(block: Block, shape: Shape, *, slot: Ints, reset: Ints, at: Ints, past: Past) -> Floats:
+def glucose_features(block: Block, shape: Shape, *, at: Ints, past: Past) -> Floats:
     """Features of every row (rows, NAMES), from what was known up to its own reading."""
     age = np.arange(shape.slots)[::-1] / shape.slots_a_day
     fortnight, month = 0.5 ** (age / 14.0), 0.5 ** (age / 30.0)
     many = past.count.astype(np.float64)
-    low, very_low, low_risk = (tally(block, shape, name, slot, reset) for name in shape.tallies)
+    low, very_low, low_risk = (tally.astype(np.float64) for tally in past.tallies)
     by_day = (len(at), -1, shape.slots_a_day)
     measured, lows = past.there.reshape(by_day).any(axis=2), (low > 0).reshape(by_day).any(axis=2)
     fading = fortnight[shape.slots_a_day - 1 :: shape.slots_a_day]

@@ -39,7 +39,7 @@ class Forecast:
 
     def chances(self, block: Block, slot: Ints, reset: Ints, at: Ints, past: Past) -> tuple[Floats, Floats]:
         """Chance of a glucose below 70 mg/dL within a day and within a week, per row; NaN where there is no opinion."""
-        seen = glucose_features(block, GLUCOSE, slot=slot, reset=reset, at=at, past=past)
+        seen = glucose_features(block, GLUCOSE, at=at, past=past)
         log_odds = (seen - self.centre) / self.scale @ self.weights + self.offset
         chance = 1.0 / (1.0 + np.exp(-log_odds))
         since = slot - np.maximum(block["first"], reset)

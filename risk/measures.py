@@ -7,13 +7,13 @@ of each other, so that a batch of one costs one pass and a batch of five hundred
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from datetime import datetime
-from functools import cache, lru_cache
+from functools import cache, lru_cache, partial
 from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
-from ingest.events import Beyond, Kind, Reading, TimeConfidence
+from ingest.events import Beyond, Reading, TimeConfidence
 from risk import baseline, drift
 from risk.baseline import PEOPLE, People
 from risk.memory import (
@@ -30,7 +30,7 @@ from risk.memory import (
     seconds,
     unlearn,
 )
-from risk.rules import DEFAULT, LINES, Basis, Limits, Line, Side
+from risk.rules import DEFAULT, LINES, Basis, Limits, Side
 
 NEVER_SCORED = frozenset({"echo", "control_solution"})
 """Not a measurement of the patient at that time: shown, never judged and never learnt."""
@@ -69,7 +69,7 @@ class Batch:
     values: Floats  # (rows, quantities), NaN where missing
     heard: Bools  # judged and learnt
     late: Bools
-    limits: Floats  # (rows, LINES)
+    limits: Floats  # (rows, LINES), or (1, LINES): the same for everybody
     line: Floats  # drift score at which to speak
 
 
@@ -84,24 +84,27 @@ def take_in(block: Block, shape: Shape, readings: Sequence[Reading], plans: Sequ
     first = plans[0]
     if all(plan is first for plan in plans) and first.baseline_from is None:
         reset, line = np.full(len(at), NO_RESET, np.int64), np.full(len(at), drift.threshold(first.budget))
-        limits = np.broadcast_to(np.array(first.limits.values), (len(at), len(LINES)))
+        limits = np.array([first.limits.values])
     else:
         reset = np.array([_reset(shape, p, r) for p, r in zip(plans, readings, strict=True)], np.int64)
         line = np.array([drift.threshold(plan.budget) for plan in plans])
         limits = np.array([plan.limits.values for plan in plans])
-    stored, tallies = stored_form(shape, values)
-    learn(
-        block,
-        shape,
-        slot=slot,
-        at=at,
-        values=values,
-        stored=stored,
-        tallies=tallies,
-        where=heard,
-        reset=reset,
-    )
+    _teach(block, shape, heard.nonzero()[0], slot=slot, at=at, values=values, reset=reset)
     return Batch(shape, at, slot, reset, values, heard, late, limits, line)
+
+
+def _teach(
+    block: Block, shape: Shape, rows: Ints, *, slot: Ints, at: Ints, values: Floats, reset: Ints
+) -> None:
+    """Put the readings of some rows into their memories."""
+    whole = len(rows) == len(block)
+    part = block if whole else block[rows]
+    if not whole:
+        slot, at, values, reset = slot[rows], at[rows], values[rows], reset[rows]
+    stored, tallies = stored_form(shape, values)
+    learn(part, shape, slot=slot, at=at, values=values, stored=stored, tallies=tallies, reset=reset)
+    if not whole:
+        block[rows] = part
 
 
 def take_out(block: Block, shape: Shape, reading: Reading) -> bool:
@@ -149,7 +152,7 @@ def stored_form(shape: Shape, values: Floats) -> tuple[Floats, dict[str, Floats]
     tallies = {
         "low": (glucose < 70.0) * 1.0,  # noqa: PLR2004 - ADA level 1
         "very_low": (glucose < 54.0) * 1.0,  # noqa: PLR2004 - ADA level 2
-        "low_risk": np.rint(np.nan_to_num(10.0 * low_side**2) * 32.0),
+        "low_risk": np.rint(10.0 * low_side**2 * 32.0),
     }
     return np.log(glucose)[:, None], tallies
 
@@ -176,7 +179,7 @@ class Measures:
     past: Past
 
 
-@lru_cache(maxsize=8)
+@lru_cache(maxsize=64)
 def _people(shape: Shape, rows: int) -> People:
     """The population's numbers for every row of the stack."""
     each = [PEOPLE[quantity] for quantity in shape.quantities]
@@ -198,7 +201,7 @@ def measure(block: Block, batch: Batch, reading: drift.Learnt) -> Measures:
     found = drift.shift(
         robust, anchor, trust, shape.slots_a_day, people, reading, reading.alike[shape.kind.value]
     )
-    days = np.count_nonzero(baseline.by_day(past.count, shape.slots_a_day), axis=1)
+    days = (baseline.by_day(past.count, shape.slots_a_day) > 0).sum(axis=1)
     usual = baseline.usual(found.level + robust.centre, found.precision, robust.spread, days, people)
     level, now = usual.level + robust.rhythm, usual.level + found.change
     low, high = level - 2 * usual.spread, level + 2 * usual.spread
@@ -207,9 +210,7 @@ def measure(block: Block, batch: Batch, reading: drift.Learnt) -> Measures:
         level, low, high, now = np.exp(level), np.exp(low), np.exp(high), np.exp(now)
         spread, change = level * usual.spread, now - np.exp(usual.level)
 
-    def table(column: npt.NDArray[N]) -> npt.NDArray[N]:
-        return column.reshape(rows, many)
-
+    table = partial(_table, rows=rows, many=many)
     seen, since = table(robust.seen), batch.slot - np.maximum(block["first"], batch.reset)
     enough = batch.heard[:, None] & (seen >= drift.SLOTS_TO_SPEAK)
     months = (
@@ -231,17 +232,14 @@ def measure(block: Block, batch: Batch, reading: drift.Learnt) -> Measures:
         heard=months,
         speaks=enough & (since >= SETTLED_DAYS * shape.slots_a_day)[:, None] & ~np.isnan(batch.values),
         drift_score=drift.combined(shape.quantities, months),
-        breached=_breached(
-            batch,
-            {
-                Basis.READING: batch.values,
-                Basis.TWICE: batch.values,
-                Basis.SITTING: sitting,
-                Basis.WEEK: week,
-            },
-        ),
+        breached=_breached(batch, sitting, week),
         past=past,
     )
+
+
+def _table(column: npt.NDArray[N], rows: int, many: int) -> npt.NDArray[N]:
+    """What stands stacked, a row for each reading."""
+    return column.reshape(rows, many)
 
 
 def _week(past: Past, shape: Shape) -> Floats:
@@ -265,22 +263,33 @@ def _sitting(block: Block, batch: Batch) -> Floats:
 
 
 @cache
-def _lines(shape: Shape) -> tuple[tuple[int, int, Line], ...]:
-    return tuple(
-        (place, shape.quantities.index(line.quantity), line)
-        for place, line in enumerate(LINES)
-        if line.quantity in shape.quantities
+def _lines(shape: Shape) -> tuple[list[int], list[int], list[int], Bools]:
+    """The limits that this kind of reading can cross.
+
+    Their places in LINES, columns of their quantities, columns of what is held against them (values, sittings and
+    weeks side by side), and whether they are breached upwards.
+    """
+    lines = [(place, line) for place, line in enumerate(LINES) if line.quantity in shape.quantities]
+    columns = [shape.quantities.index(line.quantity) for _, line in lines]
+    held = [
+        HELD_AT[line.basis] * len(shape.quantities) + c for (_, line), c in zip(lines, columns, strict=True)
+    ]
+    return (
+        [place for place, _ in lines],
+        columns,
+        held,
+        np.array([line.side is Side.ABOVE for _, line in lines]),
     )
 
 
-def _breached(batch: Batch, held: dict[Basis, Floats]) -> Bools:
+HELD_AT = {Basis.READING: 0, Basis.TWICE: 0, Basis.SITTING: 1, Basis.WEEK: 2}
+
+
+def _breached(batch: Batch, sitting: Floats, week: Floats) -> Bools:
+    """Which of LINES each row is beyond. An average is told with a value of now, never without."""
+    places, columns, held, rises = _lines(batch.shape)
+    told, limits = np.concatenate([batch.values, sitting, week], axis=1)[:, held], batch.limits[:, places]
+    beyond = np.where(rises, told >= limits, told < limits)
     breached = np.zeros((len(batch.at), len(LINES)), np.bool_)
-    for place, column, line in _lines(batch.shape):
-        value, limit = held[line.basis][:, column], batch.limits[:, place]
-        breached[:, place] = value >= limit if line.side is Side.ABOVE else value < limit
-    breached &= batch.heard[:, None]
-    if batch.shape.kind is Kind.BLOOD_PRESSURE:  # an average is told with a value of now, never without
-        for place, column, line in _lines(batch.shape):
-            if line.basis in (Basis.WEEK, Basis.SITTING):
-                breached[:, place] &= ~np.isnan(batch.values[:, column])
+    breached[:, places] = beyond & batch.heard[:, None] & ~np.isnan(batch.values[:, columns])
     return breached

@@ -138,7 +138,6 @@ def learn(
     values: Floats,
     stored: Floats,
     tallies: dict[str, Floats],
-    where: Bools,
     reset: Ints,
 ) -> None:
     """Put one reading per row into its place in event time, changing the block.
@@ -151,25 +150,26 @@ def learn(
     3. The reading is added to its slot, unless the slot has already left the window.
     4. The reading joins the last readings, at its place in time.
     """
-    fresh = where & (block["latest"] == 0)
-    block["newest"][fresh] = slot[fresh]
-    block["first"][fresh] = slot[fresh]
-    _forget(block, where & (reset > block["reset"]), reset)
-    ahead = np.nonzero(where & (slot > block["newest"]))[0]
+    fresh = block["latest"] == 0
+    if fresh.any():
+        block["newest"][fresh] = block["first"][fresh] = slot[fresh]
+    forgets = reset > block["reset"]
+    if forgets.any():
+        _forget(block, forgets, reset)
+    ahead = (slot > block["newest"]).nonzero()[0]
     if len(ahead):
         _advance(block, shape, ahead, slot[ahead])
-    block["first"][where] = np.minimum(block["first"], slot)[where]
-    inside = np.nonzero(where & (slot > block["newest"] - shape.slots))[0]
-    place = slot[inside] % shape.slots
-    count = block["count"][inside, place]
-    heard = ~np.isnan(stored[inside]) & (count < COUNT_MOST)
-    block["count"][inside, place] = count + heard
-    whole = np.where(heard, np.rint(np.nan_to_num(stored[inside]) * shape.scale), 0).astype(np.uint16)
-    block["total"][inside, place] += whole
+    np.minimum(block["first"], slot, out=block["first"], casting="unsafe")
+    inside = (slot > block["newest"] - shape.slots).nonzero()[0]
+    here = (inside, slot[inside] % shape.slots)
+    count, told = block["count"][here], stored[inside]
+    heard = ~np.isnan(told) & (count < COUNT_MOST)
+    block["count"][here] = count + heard
+    block["total"][here] += np.rint(np.where(heard, told, 0.0) * shape.scale).astype(np.uint16)
     for name, amount in tallies.items():
-        block[name][inside, place] += np.where(heard[:, 0], amount[inside], 0).astype(np.uint16)
-    _remember(block, np.nonzero(where)[0], at, values)
-    block["latest"][where] = np.maximum(block["latest"], at)[where]
+        block[name][here] += np.where(heard[:, 0], amount[inside], 0).astype(np.uint16)
+    _remember(block, at, values)
+    np.maximum(block["latest"], at, out=block["latest"])
 
 
 def unlearn(
@@ -200,8 +200,8 @@ def unlearn(
         rest = np.where(block["count"][0, place] > 0, np.maximum(total.astype(np.int64) - whole, 0), 0)
         block["total"][0, place] = rest.astype(np.uint16)
         for name, amount in tallies.items():
-            less = int(amount[0]) if heard[0] else 0
-            block[name][0, place] = max(0, int(block[name][0, place]) - less)
+            less, left = int(amount[0]) if heard[0] else 0, block["count"][0, place].any()
+            block[name][0, place] = max(0, int(block[name][0, place]) - less) if left else 0
     if not block["count"].any() and not block["trust"].any() and not block["recent_at"].any():
         block[:] = np.frombuffer(empty(shape), block.dtype)
     elif block["latest"][0]:
@@ -211,7 +211,7 @@ def unlearn(
 
 def _drop(block: Block, shape: Shape, at: int, values: Floats) -> bool:
     """Take one reading out of the rising list of last readings."""
-    whole = np.rint(np.nan_to_num(values) * 16).astype(np.uint16)
+    whole = _whole(values)
     there = (block["recent_at"][0] == at) & (block["recent"][0] == whole).all(axis=1)
     if not there.any():
         return False
@@ -231,43 +231,57 @@ def _forget(block: Block, rows: Bools, reset: Ints) -> None:
 
 
 def _advance(block: Block, shape: Shape, rows: Ints, slot: Ints) -> None:
-    """Move windows on, slot by slot: what drops out is folded into the anchor, whoever else is in the batch."""
-    ahead = np.minimum(slot - block["newest"][rows], shape.slots)
-    for step in range(int(ahead.max())):
-        on = rows[ahead > step]
-        gone = block["newest"][on] + 1 + step - shape.slots
-        _fold(block, shape, on, gone.astype(np.int64))
+    """Move windows on: what drops out is folded into the anchor slot by slot, whoever else is in the batch."""
+    newest = block["newest"][rows].astype(np.int64)
+    ahead = np.minimum(slot - newest, shape.slots)
+    step = np.arange(ahead.max())
+    gone = newest[:, None] + (1 - shape.slots) + step
+    leaves, here = step < ahead[:, None], (rows[:, None], gone % shape.slots)
+    count = block["count"][here] * leaves[:, :, None]
+    if count.any():
+        _fold(block, shape, rows, gone, count, block["total"][here])
+        here = (rows[:, None].repeat(len(step), axis=1)[leaves], here[1][leaves])
+        for name in ("count", "total", *shape.tallies):
+            block[name][here] = 0
     block["newest"][rows] = slot
 
 
-def _fold(block: Block, shape: Shape, rows: Ints, gone: Ints) -> None:
-    place = gone % shape.slots
-    count = block["count"][rows, place]
-    if count.any():
-        counts = (count > 0) & (gone >= block["reset"][rows])[:, None]
-        mean = block["total"][rows, place] / np.maximum(count, 1) / shape.scale
-        trust = block["trust"][rows].astype(np.float64)
-        level = (block["anchor"][rows] * trust + mean) / (trust + 1.0)
-        block["anchor"][rows] = np.where(counts, level, block["anchor"][rows])
-        block["trust"][rows] = np.minimum(trust + counts, ANCHOR_MOST)
-        block["count"][rows, place] = 0
-        block["total"][rows, place] = 0
-    for name in shape.tallies:
-        block[name][rows, place] = 0
+def _fold(
+    block: Block, shape: Shape, rows: Ints, gone: Ints, count: npt.NDArray[np.uint8], total: npt.NDArray[Any]
+) -> None:
+    """Fold slots (rows, steps, quantities) into the level of what left the window, the oldest first."""
+    counts = (count > 0) & (gone >= block["reset"][rows][:, None])[:, :, None]
+    mean = total / np.maximum(count, 1) / shape.scale
+    anchor, trust = block["anchor"][rows], block["trust"][rows]
+    for step in range(gone.shape[1]):
+        told, weight = counts[:, step], trust.astype(np.float64)
+        level = (anchor * weight + mean[:, step]) / (weight + 1.0)
+        anchor = np.where(told, level, anchor).astype(np.float32)
+        trust = np.minimum(trust + told, np.float32(ANCHOR_MOST))
+    block["anchor"][rows], block["trust"][rows] = anchor, trust
 
 
-def _remember(block: Block, rows: Ints, at: Ints, values: Floats) -> None:
+def _remember(block: Block, at: Ints, values: Floats) -> None:
     """Insert into the rising list of last readings; the oldest (or an empty place) drops out at the front."""
-    times, held = block["recent_at"][rows], block["recent"][rows]
-    now = at[rows][:, None]
+    times, held, now = block["recent_at"], block["recent"], at[:, None]
+    whole = _whole(values)
+    if (at >= times[:, -1]).all():  # nobody is late: everything moves up by one
+        times[:, :-1], held[:, :-1] = times[:, 1:], held[:, 1:]
+        times[:, -1], held[:, -1] = at, whole
+        return
     place = (times <= now).sum(axis=1)[:, None] - 1  # after the front has dropped out
     order = np.arange(RECENT)
     source = np.where(order < place, order + 1, order)
-    times, held = np.take_along_axis(times, source, 1), np.take_along_axis(held, source[:, :, None], 1)
     here = order == place
-    whole = np.rint(np.nan_to_num(values[rows]) * 16).astype(np.uint16)
-    block["recent_at"][rows] = np.where(here, now, times)
-    block["recent"][rows] = np.where(here[:, :, None], whole[:, None, :], held)
+    block["recent_at"] = np.where(here, now, np.take_along_axis(times, source, 1))
+    moved = np.take_along_axis(held, source[:, :, None], 1)
+    block["recent"] = np.where(here[:, :, None], whole[:, None, :], moved)
+
+
+def _whole(values: Floats) -> npt.NDArray[np.uint16]:
+    """Values as the list of last readings keeps them: sixteenths, 0 where missing."""
+    whole: npt.NDArray[np.uint16] = np.rint(np.where(np.isnan(values), 0.0, values) * 16).astype(np.uint16)
+    return whole
 
 
 @dataclass(frozen=True, slots=True)
@@ -282,55 +296,52 @@ class Past:
     there: Bools
     anchor: Floats
     trust: Floats
+    tallies: tuple[Shorts, ...]  # (rows, slots), in the order of `Shape.tallies`
 
 
 def look_back(block: Block, shape: Shape, slot: Ints, reset: Ints) -> Past:
     """What the windows say up to and including one slot per row; later readings stay out of sight."""
+    rings = [block["count"], block["total"], *(block[name][:, :, None] for name in shape.tallies)]
+    windows = _unrolled(rings, shape, (slot + 1) % shape.slots)
     known = _sight(block, shape, slot, reset)
-    count = _unrolled(block["count"], shape, slot)
-    count *= known[:, None, :]
-    total = _unrolled(block["total"], shape, slot)
-    count, total = count.reshape(-1, shape.slots), total.reshape(-1, shape.slots)
+    if not known.all():
+        windows = [window * known[:, None, :] for window in windows]
+    count, total = (window.reshape(-1, shape.slots) for window in windows[:2])
     there = count > 0
-    total *= there
     total /= np.maximum(count, np.float32(1.0)) * np.float32(shape.scale)
     trust = np.where((reset > block["reset"])[:, None], 0.0, block["trust"])
     return Past(
-        total, count, there, block["anchor"].astype(np.float64).ravel(), trust.astype(np.float64).ravel()
+        mean=total,
+        count=count,
+        there=there,
+        anchor=block["anchor"].astype(np.float64).ravel(),
+        trust=trust.astype(np.float64).ravel(),
+        tallies=tuple(window[:, 0, :] for window in windows[2:]),
     )
 
 
-def tally(block: Block, shape: Shape, name: str, slot: Ints, reset: Ints) -> Floats:
-    """A per-slot sum of whole numbers, oldest slot first, as `look_back` sees it."""
-    seen = _unrolled(block[name][:, :, None], shape, slot)[:, 0, :]
-    return seen.astype(np.float64) * _sight(block, shape, slot, reset)
-
-
-def _unrolled(ring: npt.NDArray[Any], shape: Shape, slot: Ints) -> Shorts:
-    """Rings (rows, slots, quantities) as windows (rows, quantities, slots) that end with each row's own slot."""
-    window = np.empty((len(ring), ring.shape[2], shape.slots), np.float32)
-    start = (slot + 1) % shape.slots
-    for first in np.unique(start).tolist():  # few: people measure at the same times
-        rows = np.nonzero(start == first)[0]
-        told = ring[rows].transpose(0, 2, 1)
-        window[rows, :, : shape.slots - first] = told[:, :, first:]
-        window[rows, :, shape.slots - first :] = told[:, :, :first]
-    return window
+def _unrolled(rings: list[npt.NDArray[Any]], shape: Shape, start: Ints) -> list[Shorts]:
+    """Rings (rows, slots, quantities) as windows (rows, quantities, slots) that begin at each row's start."""
+    windows = [np.empty((len(ring), ring.shape[2], shape.slots), np.float32) for ring in rings]
+    firsts = set(start.tolist())  # few: people measure at the same times
+    for first in firsts:
+        rows = slice(None) if len(firsts) == 1 else (start == first).nonzero()[0]
+        for ring, window in zip(rings, windows, strict=True):
+            told = ring[rows].transpose(0, 2, 1)
+            window[rows, :, : shape.slots - first] = told[:, :, first:]
+            window[rows, :, shape.slots - first :] = told[:, :, :first]
+    return windows
 
 
 def _sight(block: Block, shape: Shape, slot: Ints, reset: Ints) -> Bools:
     """Which slots of the windows are remembered: not older than the ring, not after the newest, not before a reset."""
-    numbers = slot[:, None] + np.arange(1 - shape.slots, 1)
-    newest = block["newest"].astype(np.int64)[:, None]
-    known: Bools = (numbers > newest - shape.slots) & (numbers <= newest) & (numbers >= reset[:, None])
+    newest, first = block["newest"], slot - shape.slots + 1
+    oldest = np.maximum(newest - (shape.slots - 1), reset) - first
+    order = np.arange(shape.slots)
+    known: Bools = (order >= oldest[:, None]) & (order <= (newest - first)[:, None])
     return known
 
 
 def seconds(instant: datetime) -> int:
     """Unix seconds of an aware instant."""
     return int(instant.timestamp())
-
-
-def field(block: Block, name: str) -> Any:
-    """One header field of all rows, as whole numbers wide enough to reckon with."""
-    return block[name].astype(np.int64)

@@ -8,7 +8,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cache
-from itertools import groupby
+from itertools import accumulate, groupby
 from operator import itemgetter
 from typing import Any
 from uuid import UUID
@@ -134,18 +134,20 @@ class _Sheet:
 
     @classmethod
     def of(cls, block: Block, batch: Batch, measures: Measures, model: Model) -> "_Sheet":
-        trends, names = _trend_columns(batch.shape), batch.shape.quantities
-        said = np.stack(
-            [(measures.heard * measures.speaks[:, :, None])[:, q, s].max(axis=1) for q, s in trends], axis=1
-        )
-        known = np.stack([measures.speaks[:, q].any(axis=1) for q, _ in trends], axis=1)
+        columns, starts = _trend_columns(batch.shape)
+        rows = len(batch.at)
+        told = (measures.heard * measures.speaks[:, :, None]).reshape(rows, -1)
+        said = np.maximum.reduceat(told[:, columns], starts, axis=1)
+        known = np.logical_or.reduceat(measures.speaks.repeat(2, axis=1)[:, columns], starts, axis=1)
         line = batch.line[:, None]
-        loud = known & (said >= line) & ~batch.late[:, None]
-        settled = known & ((said >= line) | (said < line * DRIFT_EASES_AT))
-        speaks: Bools = np.any(measures.breached, axis=1) | np.any(loud, axis=1)
-        if "systolic" in names:
+        over = said >= line
+        loud = known & over & ~batch.late[:, None]
+        settled = known & (over | (said < line * DRIFT_EASES_AT))
+        speaks: Bools = np.logical_or.reduce(measures.breached, axis=1)
+        speaks |= np.logical_or.reduce(loud, axis=1)
+        if "systolic" in batch.shape.quantities:
             speaks |= batch.heard & (measures.sitting[:, 0] < rules.FALL_BELOW)
-        rounded = (np.round(column, 1).tolist() for column in (measures.level, measures.low, measures.high))
+        edges = np.stack([measures.level, measures.low, measures.high], axis=2).round(1)
         return cls(
             block=block,
             batch=batch,
@@ -158,8 +160,8 @@ class _Sheet:
             speaks=speaks.tolist(),
             loud=loud.tolist(),
             settled=settled.tolist(),
-            bands=(*rounded, measures.days.tolist(), measures.learning.tolist()),
-            drift_score=np.round(measures.drift_score, 4).tolist(),
+            bands=(edges.tolist(), measures.days.tolist(), measures.learning.tolist()),
+            drift_score=measures.drift_score.round(4).tolist(),
             chances=_chances(block, batch, measures, model),
         )
 
@@ -203,11 +205,13 @@ class _Sheet:
         )
 
     def _bands(self, row: int, values: dict[str, float]) -> tuple[Band, ...]:
-        level, low, high, days, learning = (column[row] for column in self.bands)
+        names, (edges, days, learning) = self.batch.shape.quantities, (column[row] for column in self.bands)
         return tuple(
-            Band(quantity=name, level=level[q], low=low[q], high=high[q], days=days[q], learning=learning[q])
-            for q, name in enumerate(self.batch.shape.quantities)
-            if name in values
+            [
+                Band(quantity=name, level=level, low=low, high=high, days=many, learning=new)
+                for name, (level, low, high), many, new in zip(names, edges, days, learning, strict=True)
+                if name in values
+            ]
         )
 
     def _facts(self, row: int, reading: Reading, values: dict[str, float], plan: Plan) -> Facts:
@@ -265,15 +269,14 @@ class _Sheet:
 
 
 @cache
-def _trend_columns(shape: Shape) -> tuple[tuple[list[int], list[int]], ...]:
-    """For every trend concern of the kind: which quantities and sides speak about it."""
-    columns: dict[Concern, tuple[list[int], list[int]]] = {}
+def _trend_columns(shape: Shape) -> tuple[list[int], list[int]]:
+    """Which columns of (quantities, sides) speak about each trend concern of the kind, and where each concern begins."""
+    columns: dict[Concern, list[int]] = {}
     for q, name in enumerate(shape.quantities):
         for side, concern in enumerate(TRENDS[name]):
-            quantities, sides = columns.setdefault(concern, ([], []))
-            quantities.append(q)
-            sides.append(side)
-    return tuple(columns.values())
+            columns.setdefault(concern, []).append(2 * q + side)
+    ends = list(accumulate(map(len, columns.values()), initial=0))
+    return [column for some in columns.values() for column in some], ends[:-1]
 
 
 @cache
@@ -311,4 +314,4 @@ def _chances(
 
 
 def _opinions(chance: Floats) -> list[float | None]:
-    return [None if math.isnan(one) else one for one in np.round(chance, 4).tolist()]
+    return [None if math.isnan(one) else one for one in chance.round(4).tolist()]

@@ -57,7 +57,7 @@ def features_of(diaries: Sequence[Diary]) -> list[Floats]:
         values = np.array([[diaries[row].value[turn]] for row in rows])
         slot, never = (at - GLUCOSE.starts_at * HOUR) // GLUCOSE.seconds, np.full(len(rows), NO_RESET)
         stored, tallies = stored_form(GLUCOSE, values)
-        part, everyone = block[rows], np.ones(len(rows), np.bool_)
+        part = block[rows]
         learn(
             part,
             GLUCOSE,
@@ -66,12 +66,11 @@ def features_of(diaries: Sequence[Diary]) -> list[Floats]:
             values=values,
             stored=stored,
             tallies=tallies,
-            where=everyone,
             reset=never,
         )
         block[rows] = part
         past = look_back(part, GLUCOSE, slot, never)
-        told = glucose_features(part, GLUCOSE, slot=slot, reset=never, at=at, past=past)
+        told = glucose_features(part, GLUCOSE, at=at, past=past)
         for row, one in zip(rows, told, strict=True):
             seen[row].append(one)
     return [np.array(rows) for rows in seen]

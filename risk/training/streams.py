@@ -173,7 +173,6 @@ def walk(streams: Sequence[Stream]) -> list[Floats]:
         slot = (at - shape.starts_at * 3600) // shape.seconds
         part, never = block[rows], np.full(len(rows), NO_RESET)
         stored, tallies = stored_form(shape, values)
-        everyone = np.ones(len(rows), np.bool_)
         learn(
             part,
             shape,
@@ -182,7 +181,6 @@ def walk(streams: Sequence[Stream]) -> list[Floats]:
             values=values,
             stored=stored,
             tallies=tallies,
-            where=everyone,
             reset=never,
         )
         block[rows] = part
@@ -199,7 +197,12 @@ def walk(streams: Sequence[Stream]) -> list[Floats]:
 
 def _first_quantity(past: Past, many: int) -> Past:
     return Past(
-        past.mean[::many], past.count[::many], past.there[::many], past.anchor[::many], past.trust[::many]
+        mean=past.mean[::many],
+        count=past.count[::many],
+        there=past.there[::many],
+        anchor=past.anchor[::many],
+        trust=past.trust[::many],
+        tallies=(),
     )
 
 

@@ -1,6 +1,7 @@
 """What a score promises the next room, and what replay promises us."""
 
 from datetime import timedelta
+from uuid import UUID
 
 import msgspec
 import pytest
@@ -12,7 +13,10 @@ from risk.events import Concern, Scored, Tier
 from risk.measures import NO_PLAN, Plan
 from risk.replay import replay
 from risk.scoring import Model, score, score_all
+from risk.store import packaged_model
 from tests.unit.risk.diary import a_diary, a_reading
+
+MODEL = packaged_model()
 
 
 def walk(readings, plan=NO_PLAN):
@@ -57,6 +61,24 @@ def test_one_by_one_and_all_at_once_are_the_same(readings):
         alone.append(scored)
     assert together == alone
     assert at_once == held
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.lists(diaries(), min_size=1, max_size=6), st.randoms(use_true_random=False))
+def test_a_score_is_the_same_in_whatever_company(people, chance):
+    readings = [
+        msgspec.structs.replace(reading, patient_id=UUID(int=person))
+        for person, diary in enumerate(people)
+        for reading in diary
+    ]
+    chance.shuffle(readings)
+    at_once, in_parts, told, rest = {}, {}, [], readings
+    together = score_all(at_once, readings, [NO_PLAN] * len(readings), MODEL)
+    while rest:
+        part, rest = rest[: (many := chance.choice((1, 1, 2, 7, 40)))], rest[many:]
+        told += score_all(in_parts, part, [NO_PLAN] * len(part), MODEL)
+    assert told == together
+    assert in_parts == at_once
 
 
 @settings(max_examples=15, deadline=None)
