@@ -1,12 +1,8 @@
 """When somebody of the practice last spoke with a patient: in this queue, or on a care call that the house knows of."""
 
-from collections.abc import Collection, Mapping
 from datetime import datetime
-from typing import Protocol
-from uuid import UUID
 
 import msgspec
-from psycopg import AsyncConnection
 
 from alerts.acts import Act
 
@@ -17,21 +13,6 @@ class Contact(msgspec.Struct, frozen=True, kw_only=True):
     at: datetime
     by_name: str
     how: str = ""
-
-
-class CareCalls(Protocol):
-    """Who spoke with patients elsewhere in the house: this room may not ask there, the composition root may."""
-
-    async def last(self, conn: AsyncConnection, patients: Collection[UUID]) -> Mapping[UUID, Contact]:
-        """Each patient's newest live contact, for those who had one."""
-        ...
-
-
-class NoCareCalls:
-    """Only this queue's own contacts are known."""
-
-    async def last(self, *_: object, **__: object) -> Mapping[UUID, Contact]:
-        return {}
 
 
 def contact_text(contact: Contact | None, act: Act) -> str:

@@ -1,11 +1,27 @@
 """Last contacts: what was settled here by speaking with the patient, and the care calls of the house, whichever is newer."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
+from typing import Protocol
 from uuid import UUID
 
 from psycopg import AsyncConnection
 
-from alerts.contact import CareCalls, Contact
+from alerts.contact import Contact
+
+
+class CareCalls(Protocol):
+    """Who spoke with patients elsewhere in the house: this room may not ask there, the composition root may."""
+
+    async def last(self, conn: AsyncConnection, patients: Collection[UUID]) -> Mapping[UUID, Contact]:
+        """Each patient's newest live contact, for those who had one."""
+        ...
+
+
+class NoCareCalls:
+    """Only this queue's own contacts are known."""
+
+    async def last(self, *_: object, **__: object) -> Mapping[UUID, Contact]:
+        return {}
 
 
 async def last(

@@ -12,7 +12,8 @@ from alerts import contact_store, desk_store, screen_store
 from alerts.access import WORKS
 from alerts.acts import PHYSICIAN, Act, SnoozeReason
 from alerts.concerns import about
-from alerts.contact import CareCalls, contact_text
+from alerts.contact import contact_text
+from alerts.contact_store import CareCalls
 from alerts.desk_web import Desk, clock, midnight, must_see
 from alerts.dispositions import DISPOSITIONS
 from alerts.episode import Episode, State

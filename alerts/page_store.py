@@ -105,6 +105,38 @@ async def rungs(conn: AsyncConnection) -> list[Rung]:
     return [msgspec.json.decode(text, type=Rung) for (text,) in await rows.fetchall()]
 
 
+class Call(msgspec.Struct, frozen=True, kw_only=True):
+    """One call as people read it: about which episode, whom, and whether it got out."""
+
+    episode_id: UUID
+    patient_id: UUID
+    concern: str
+    severity: str
+    target: str
+    channel: str
+    nth: int
+    made_at: datetime
+    sent_at: datetime | None
+    given_up: bool
+    failure: str | None
+    tries: int
+
+
+async def calls(conn: AsyncConnection, *, episode_id: UUID | None = None, limit: int = 20) -> list[Call]:
+    """The newest calls, newest first; of one episode, if it is named."""
+    rows = await conn.execute(
+        """SELECT json_build_object('episode_id', p.episode_id, 'patient_id', e.patient_id, 'concern', e.concern,
+                  'severity', r.severity, 'target', r.target, 'channel', r.channel, 'nth', p.nth, 'made_at', p.made_at,
+                  'sent_at', p.sent_at, 'given_up', p.given_up, 'failure', p.failure, 'tries', p.tries)::text
+             FROM alerts.page p JOIN alerts.rung r USING (rung_id)
+             JOIN alerts.episode e ON e.episode_id = p.episode_id
+            WHERE %(episode)s::uuid IS NULL OR p.episode_id = %(episode)s
+            ORDER BY p.made_at DESC, p.nth DESC LIMIT %(limit)s""",
+        {"episode": episode_id, "limit": limit},
+    )
+    return [msgspec.json.decode(text, type=Call) for (text,) in await rows.fetchall()]
+
+
 async def add(conn: AsyncConnection, rung: Rung, *, practice_id: int, by: UUID, at: datetime) -> None:
     await conn.execute(
         """INSERT INTO alerts.rung (rung_id, practice_id, severity, wait_minutes, repeat_minutes, channel, target,

@@ -29,7 +29,7 @@ from alerts.access import CHAINS, WORKS, seen_by
 from alerts.acts import PHYSICIAN, Act, Answer
 from alerts.burden import Burden, minutes_text, weigh
 from alerts.concerns import Queue, about
-from alerts.contact import CareCalls
+from alerts.contact_store import CareCalls
 from alerts.desk_web import Desk, must_work, person
 from alerts.dispositions import DISPOSITIONS
 from alerts.episode import Episode, NotPossible, State

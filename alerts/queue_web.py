@@ -13,7 +13,8 @@ from alerts import contact_store, desk_store, outage_store, screen_store
 from alerts.access import WORKS, seen_by
 from alerts.acts import PHYSICIAN, Act
 from alerts.concerns import ABOUT, Queue, about
-from alerts.contact import CareCalls, contact_text
+from alerts.contact import contact_text
+from alerts.contact_store import CareCalls
 from alerts.desk_web import Desk, clock, midnight
 from alerts.dispositions import DISPOSITIONS
 from alerts.escalation import SPOKEN

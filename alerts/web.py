@@ -23,7 +23,7 @@ from alerts import (
 from alerts.access import CHAINS, WORKS
 from alerts.burden import PUBLISHED, minutes_text, table
 from alerts.concerns import Queue, about
-from alerts.contact import CareCalls, NoCareCalls
+from alerts.contact_store import CareCalls, NoCareCalls
 from alerts.desk_web import Desk, Doorbell, must_see, must_work
 from alerts.page_store import Rung
 from alerts.pages_web import Pages

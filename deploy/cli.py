@@ -141,6 +141,14 @@ def seed() -> None:
     typer.echo(asyncio.run(cast.seed(told)))
 
 
+@demo.command()
+def mailbox(folder: Path, port: int) -> None:
+    """Take the demo's mail at PORT, deliver to nobody, keep each as a file in FOLDER."""
+    from deploy.mailbox import keep
+
+    keep(folder, port)
+
+
 @demo.command("sign-ins")
 def sign_ins() -> None:
     """Who can sign in to the demo, and with what."""

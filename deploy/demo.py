@@ -6,10 +6,14 @@ The readings are real people's (see `ingest/gateway/diaries/`); everything else 
 import json
 import secrets
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 from pathlib import Path
-from uuid import UUID, uuid5
+from uuid import UUID, uuid4, uuid5
+from zoneinfo import ZoneInfo
 
+from alerts import page_store, rota_store
+from alerts.page_store import Rung
+from alerts.rota import Shift
 from ccm_bridge.careplan import Content, Medicine, Problem, Step
 from ccm_bridge.enrolment import Condition, Program
 from ccm_bridge.month_service import attest_practice, enrol
@@ -98,6 +102,7 @@ async def seed(settings: Settings) -> str:
         gateway, cuff = BY_HAND
         await _home(conn, 1, gateway, cuff, "Upper-arm cuff", patient_of(cast[0]), now, playback=False)
         for practice in PRACTICES:
+            await _duty(conn, practice, now)
             physician = _one(practice, "physician")
             await attest_practice(
                 conn,
@@ -107,6 +112,51 @@ async def seed(settings: Settings) -> str:
                 now=now,
             )
     return f"{len(cast)} patients with their devices in {len(PRACTICES)} practices"
+
+
+DAY, NIGHT = time(7), time(19)
+ROTA_DAYS = 14
+CHAIN = (
+    ("critical", 5, 15, "on-call"),
+    ("critical", 30, 60, "role:physician"),
+    ("high", 240, None, "on-call"),
+)
+"""Severity, minutes until somebody is called, minutes until called again, whom."""
+
+
+async def _duty(conn: Connection, practice: int, now: datetime) -> None:
+    """Two weeks of an on-call rota, nurses by day and the physician by night, and whom to call when nobody comes."""
+    zone = ZoneInfo(PRACTICES[practice][1])
+    nurses = [person for person in STAFF if person.practice == practice and person.role == "nurse"]
+    physician = _one(practice, "physician")
+    today = now.astimezone(zone).date()
+    for n in range(-1, ROTA_DAYS):
+        day = today + timedelta(days=n)
+        turns = (nurses[day.toordinal() % len(nurses)], day, DAY, day, NIGHT), (
+            physician, day, NIGHT, day + timedelta(days=1), DAY,
+        )  # fmt: skip
+        for person, from_day, begins, to_day, ends in turns:
+            shift = Shift(
+                shift_id=uuid4(),
+                staff_id=person.staff_id,
+                staff_name=person.name,
+                starts_at=datetime.combine(from_day, begins, zone),
+                ends_at=datetime.combine(to_day, ends, zone),
+                added_by_name=physician.name,
+            )
+            await rota_store.add(conn, [shift], practice_id=practice, by=physician.staff_id, at=now)
+    known = await conn.execute("SELECT count(*) FROM alerts.rung WHERE practice_id = %s", (practice,))
+    if await known.fetchone() == (0,):
+        for severity, wait, repeat, target in CHAIN:
+            rung = Rung(
+                rung_id=uuid4(),
+                severity=severity,
+                wait_minutes=wait,
+                repeat_minutes=repeat,
+                channel="email",
+                target=target,
+            )
+            await page_store.add(conn, rung, practice_id=practice, by=physician.staff_id, at=now)
 
 
 def sign_ins(demo_file: Path) -> list[str]:

@@ -140,6 +140,10 @@ def up(
         if not servers_only:
             typer.echo("demo\n  " + lamplight("demo", "seed").replace("\n", "\n  "))
             typer.echo("services")
+            if "LAMPLIGHT_SMTP" not in told:
+                mail = stack.ports["mailbox"] if stack.alive("mailbox") else stack.ports.choose("mailbox")
+                fleet.take_mail(stack.folder / "mail", mail)
+                told |= {"LAMPLIGHT_SMTP": f"127.0.0.1:{mail}", "LAMPLIGHT_SMTP_FROM": "lamplight@localhost"}
             fleet.start(told, typer.echo)
             fleet.watch(stack.folder, stack.given)
             if "mosquitto" in stack.ours:

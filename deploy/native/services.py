@@ -37,7 +37,20 @@ SERVICES = (
     Service(name="ingest", command=("run", "ingest"), settings=(*_KAFKA, *_MQTT, "DATABASE", "REFUSAL_KEY")),
     _room("archive"),
     _room("risk"),
-    _room("alerts"),
+    Service(
+        name="alerts",
+        command=("run", "alerts"),
+        settings=(
+            *_KAFKA,
+            "DATABASE",
+            "PUBLIC_URL",
+            "SMTP",
+            "SMTP_FROM",
+            "SMTP_USER",
+            "SMTP_PASSWORD",
+            "WEBHOOK_SECRET",
+        ),
+    ),
     Service(name="ccm", command=("run", "ccm"), settings=(*_KAFKA, "DATABASE", "ANCHOR_KEY", "ANCHORS")),
     Service(
         name="webhooks",
@@ -62,6 +75,7 @@ BY_HAND = "gw-1"
 """The gateway whose certificate is yours, to send readings by hand."""
 
 WATCHMAN = "watchman"
+MAILBOX = "mailbox"
 
 
 class Fleet:
@@ -105,6 +119,10 @@ class Fleet:
             ("gateway", "play", "--id", credential.name, "--outbox", str(outbox)),
             {f"{PREFIX}{name}": str(value) for name, value in settings.items()},
         )
+
+    def take_mail(self, folder: Path, port: int) -> None:
+        """Start the demo's mail server, which keeps the calls that go out when nobody comes."""
+        self._keep(MAILBOX, ("demo", "mailbox", str(folder), str(port)), {})
 
     def watch(self, folder: Path, given: Mapping[str, str]) -> None:
         """Start the watchman, who starts servers that ended again; the services have their keepers."""
