@@ -9,7 +9,6 @@ import psycopg
 from psycopg import sql
 
 from ingest.events import Reading, Refused, Told, Withdrawn
-from ingest.identity import LANE
 
 READING_COLUMNS = {
     "event_id": "uuid",
@@ -95,8 +94,8 @@ class ReadingArchive:
         """Nothing is remembered."""
 
 
-KEPT, WAITING_KEPT = 100, 2_000
-"""Refusals of one kind and hour that are kept with their bytes; those that wait for a person are readings of somebody."""
+KEPT, KEPT_BYTES = 10_000, 16 << 20
+"""Of one kind and hour the first that are kept with their bytes: so many, or so many bytes of them."""
 
 
 class RefusalArchive:
@@ -105,48 +104,59 @@ class RefusalArchive:
     A kind is gateway, device (a registered one: strangers make up names), hop and reason. Of each kind and hour the
     first are kept with their bytes and the rest are counted, so that a flood is a number and fills no disk; the log
     `refused.v1` has them all.
+
+    1. Forget of the batch what is there already: a repetition counts nothing twice.
+    2. Count it.
+    3. Keep what still has room, and say how much that was.
     """
 
-    INSERT: ClassVar = """
+    FRESH: ClassVar = """
+        DELETE FROM pg_temp.arriving_refusal a USING ingest.refusal k WHERE k.event_id = a.event_id"""
+    KINDS: ClassVar = """
+        SELECT a.*, coalesce(d.device_id, '') AS kind_device, date_trunc('hour', a.received_at, 'UTC') AS hour
+          FROM pg_temp.arriving_refusal a
+          LEFT JOIN ingest.device d ON d.device_id = a.device_id AND d.practice_id = a.practice_id"""
+    COUNT: ClassVar = """
+        INSERT INTO ingest.refusal_tally AS t
+               (gateway_id, kind_device, hop, reason, hour, practice_id, times, bytes, kept, first_at, last_at)
+        SELECT gateway_id, kind_device, hop, reason, hour, max(practice_id), count(*), sum(octet_length(raw)), 0,
+               min(received_at), max(received_at)
+          FROM ({kinds}) arriving GROUP BY gateway_id, kind_device, hop, reason, hour
+         ORDER BY gateway_id, kind_device, hop, reason, hour
+        ON CONFLICT (gateway_id, kind_device, hop, reason, hour) DO UPDATE
+           SET times = t.times + excluded.times, bytes = t.bytes + excluded.bytes,
+               first_at = least(t.first_at, excluded.first_at), last_at = greatest(t.last_at, excluded.last_at)"""
+    KEEP: ClassVar = """
         WITH numbered AS (
-            SELECT a.*, coalesce(d.device_id, '') AS kind_device, date_trunc('hour', a.received_at, 'UTC') AS hour,
-                   row_number() OVER kind AS place_of_it, count(*) OVER (kind ROWS BETWEEN UNBOUNDED PRECEDING
-                                                                         AND UNBOUNDED FOLLOWING) AS of_kind
-              FROM pg_temp.arriving_refusal a
-              LEFT JOIN ingest.device d ON d.device_id = a.device_id AND d.practice_id = a.practice_id
-             WHERE NOT EXISTS (SELECT FROM ingest.refusal k WHERE k.event_id = a.event_id)
-            WINDOW kind AS (PARTITION BY a.gateway_id, d.device_id, a.hop, a.reason,
-                                         date_trunc('hour', a.received_at, 'UTC')
-                            ORDER BY a.received_at, a.event_id)),
-        counted AS (
-            INSERT INTO ingest.refusal_tally AS t
-                   (gateway_id, kind_device, hop, reason, hour, practice_id, times, kept, first_at, last_at)
-            SELECT gateway_id, kind_device, hop, reason, hour, max(practice_id), count(*), least(count(*), {room}),
-                   min(received_at), max(received_at)
-              FROM numbered AS t GROUP BY gateway_id, kind_device, hop, reason, hour
-             ORDER BY gateway_id, kind_device, hop, reason, hour
-            ON CONFLICT (gateway_id, kind_device, hop, reason, hour) DO UPDATE
-               SET times = t.times + excluded.times,
-                   kept = greatest(t.kept, least(t.times + excluded.times, {room})),
-                   first_at = least(t.first_at, excluded.first_at),
-                   last_at = greatest(t.last_at, excluded.last_at)
-            RETURNING gateway_id, kind_device, hop, reason, hour, times)
-        INSERT INTO ingest.refusal ({columns}, kind_device)
-        SELECT {columns}, kind_device
-          FROM numbered AS t JOIN counted USING (gateway_id, kind_device, hop, reason, hour)
-         WHERE times - of_kind + place_of_it <= {room}
-         ORDER BY event_id"""
-    ROOM: ClassVar = """
-        CASE WHEN t.hop = 'identity' AND t.reason = ANY(%(lane)s) THEN %(waiting_kept)s ELSE %(kept)s END"""
+            SELECT *, count(*) OVER later AS from_here, sum(octet_length(raw)) OVER later AS bytes_from_here
+              FROM ({kinds}) arriving
+            WINDOW later AS (PARTITION BY gateway_id, kind_device, hop, reason, hour
+                             ORDER BY received_at DESC, event_id DESC ROWS UNBOUNDED PRECEDING)),
+        kept AS (
+            INSERT INTO ingest.refusal ({columns}, kind_device)
+            SELECT {columns}, kind_device
+              FROM (SELECT n.*, t.times - n.from_here AS before, t.bytes - n.bytes_from_here AS bytes_before
+                      FROM numbered n JOIN ingest.refusal_tally t USING (gateway_id, kind_device, hop, reason, hour)) n
+             WHERE before < %(kept)s AND bytes_before < %(kept_bytes)s
+             ORDER BY event_id
+            RETURNING gateway_id, kind_device, hop, reason, date_trunc('hour', received_at, 'UTC') AS hour)
+        UPDATE ingest.refusal_tally t SET kept = kept + k.fresh
+          FROM (SELECT gateway_id, kind_device, hop, reason, hour, count(*) AS fresh FROM kept
+                 GROUP BY gateway_id, kind_device, hop, reason, hour) k
+         WHERE (t.gateway_id, t.kind_device, t.hop, t.reason, t.hour)
+               = (k.gateway_id, k.kind_device, k.hop, k.reason, k.hour)"""
 
     async def handle(
         self, conn: psycopg.AsyncConnection, events: Sequence[Refused], *, now: datetime
     ) -> Sequence[Any]:
         """Archive refusals."""
         await _copy(conn, "arriving_refusal", REFUSAL_COLUMNS, events)
+        kinds = sql.SQL(self.KINDS)
+        await conn.execute(self.FRESH)
+        await conn.execute(sql.SQL(self.COUNT).format(kinds=kinds))
         await conn.execute(
-            sql.SQL(self.INSERT).format(columns=_names(REFUSAL_COLUMNS), room=sql.SQL(self.ROOM)),
-            {"lane": sorted(LANE), "kept": KEPT, "waiting_kept": WAITING_KEPT},
+            sql.SQL(self.KEEP).format(kinds=kinds, columns=_names(REFUSAL_COLUMNS)),
+            {"kept": KEPT, "kept_bytes": KEPT_BYTES},
         )
         return ()
 

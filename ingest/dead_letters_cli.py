@@ -25,7 +25,7 @@ Key = Annotated[
 Who = Annotated[str | None, typer.Option("--by", help="Your name in the record; default: who is logged in.")]
 Ids = Annotated[list[UUID], typer.Argument(metavar="ID...", help="As `list` shows them.")]
 Alike = Annotated[
-    bool, typer.Option("--alike", help="Everything open of the same kind too, up to a thousand.")
+    bool, typer.Option("--alike", help="Everything open of the same kind too, however much it is.")
 ]
 REFUSED = 3
 HEADINGS = ("times", "open", "gateway", "device", "hop", "reason", "last", "newest")
@@ -49,7 +49,7 @@ def list_(
         if each is None:
             return await store.kinds(conn, limit=limit), []
         one = await store.held(conn, each) or _nothing(each)
-        return [], await store.alike(conn, _kind(one), limit=limit)
+        return [], await store.alike(conn, one.kind, limit=limit)
 
     kinds, samples = on_database(database, look)
     if as_json:
@@ -135,34 +135,53 @@ def replay(
     by: Who = None,
 ) -> None:
     """Bring it to the door again, as it came then. Twice makes no second reading. Exit 3: the door said no again."""
-    import asyncio
+    from collections import Counter
 
     from ingest import set_aside_store as store
     from ingest.replay import NEWS, READING
     from ingest.set_aside import words
 
-    async def order(conn: "AsyncConnection") -> list[tuple[UUID, str]]:
-        asked: list[tuple[UUID, UUID | None]] = []
-        for one in await _wanted(conn, ids, alike=alike):
-            async with conn.transaction():
-                asked.append((one, await store.ask_again(conn, one, by=by_name(by), now=right_now())))
-        said: dict[UUID, str] = {one: "on its way already" for one, replay_id in asked if replay_id is None}
-        try:
-            async with asyncio.timeout(wait):
-                while open_ones := [(one, r) for one, r in asked if r is not None and one not in said]:
-                    for one, replay_id in open_ones:
-                        if (answer := await store.answer(conn, replay_id)) is not None:
-                            said[one] = answer
-                    await asyncio.sleep(0.1)
-        except TimeoutError:
-            pass
-        return [(one, said.get(one, "ordered; ingest has not taken it yet")) for one, _ in asked]
+    async def order(conn: "AsyncConnection") -> dict[UUID, str]:
+        asked: dict[UUID, UUID] = {}
+        said = dict.fromkeys(ids, "on its way already")
+        who, now = by_name(by), right_now()
+        async with conn.transaction():
+            for one in ids:
+                held = await store.held(conn, one) or _nothing(one)
+                if (replay_id := await store.ask_again(conn, one, by=who, now=now)) is not None:
+                    asked[replay_id] = one
+                if alike:
+                    asked |= await store.ask_kind_again(conn, held.kind, by=who, now=now)
+        return said | await _answered(conn, asked, wait)
 
     answers = on_database(database, order)
-    for one, answer in answers:
-        typer.echo(f"{one}  {words(answer)}")
-    if any(answer not in (READING, NEWS) for _, answer in answers):
+    if alike:
+        for answer, times in Counter(answers.values()).most_common():
+            typer.echo(f"{times:,}  {words(answer)}")
+    else:
+        for one, answer in answers.items():
+            typer.echo(f"{one}  {words(answer)}")
+    if any(answer not in (READING, NEWS) for answer in answers.values()):
         raise typer.Exit(REFUSED)
+
+
+async def _answered(conn: "AsyncConnection", asked: dict[UUID, UUID], wait: float) -> dict[UUID, str]:
+    """What the door said to each, of what was asked of it (order: refusal), as far as it has in that time."""
+    import asyncio
+
+    from ingest import set_aside_store as store
+
+    said = dict.fromkeys(asked.values(), "ordered; ingest has not taken it yet")
+    left = dict(asked)
+    try:
+        async with asyncio.timeout(wait):
+            while left:
+                for replay_id, answer in (await store.answers(conn, list(left))).items():
+                    said[left.pop(replay_id)] = answer
+                await asyncio.sleep(0.1)
+    except TimeoutError:
+        pass
+    return said
 
 
 @app.command()
@@ -179,17 +198,24 @@ def resolve(
     if not reason.strip() or "\x00" in reason:
         wrong("--reason needs words")
 
-    async def close(conn: "AsyncConnection") -> list[tuple[UUID, bool]]:
+    async def close(conn: "AsyncConnection") -> tuple[dict[UUID, bool], int]:
+        done: dict[UUID, bool] = {}
+        beside = 0
+        who, now, why = by_name(by), right_now(), reason.strip()
         async with conn.transaction():
-            return [
-                (one, await store.resolve(conn, one, by=by_name(by), now=right_now(), reason=reason.strip()))
-                for one in await _wanted(conn, ids, alike=alike)
-            ]
+            for one in ids:
+                held = await store.held(conn, one) or _nothing(one)
+                done[one] = await store.resolve(conn, one, by=who, now=now, reason=why)
+                if alike:
+                    beside += len(await store.resolve_kind(conn, held.kind, by=who, now=now, reason=why))
+        return done, beside
 
-    done = on_database(database, close)
-    for one, closed in done:
+    done, beside = on_database(database, close)
+    for one, closed in done.items():
         typer.echo(f"{one}  {'closed' if closed else 'was not open'}")
-    if not all(closed for _, closed in done):
+    if beside:
+        typer.echo(f"{beside:,} of the same kind  closed")
+    if not all(done.values()):
         raise typer.Exit(REFUSED)
 
 
@@ -208,24 +234,6 @@ def seal(database: Database, key: Key) -> None:
             count += done
 
     typer.echo(f"sealed: {on_database(database, all_of_them):,}")
-
-
-async def _wanted(conn: "AsyncConnection", ids: list[UUID], *, alike: bool) -> list[UUID]:
-    """The ids, with `alike` also what is open of their kinds."""
-    from ingest import set_aside_store as store
-
-    found: dict[UUID, None] = {}
-    for one in ids:
-        told = await store.held(conn, one) or _nothing(one)
-        found[one] = None
-        if alike:
-            for other in await store.alike(conn, _kind(told), only_open=True, limit=1_000):
-                found[other.refusal_id] = None
-    return list(found)
-
-
-def _kind(one: "Held") -> tuple[str, str, str, str]:
-    return one.gateway_id, one.kind_device, one.hop, one.reason
 
 
 def on_database(database: str, work: "Callable[[AsyncConnection], Awaitable[T]]") -> T:

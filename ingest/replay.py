@@ -59,7 +59,7 @@ class Orders(Protocol):
     """Where orders wait (`set_aside_store.Orders`). Every method raises Away while it cannot say."""
 
     async def waiting(self) -> Sequence[Order]: ...
-    async def done(self, order: Order, became: Became, *, now: datetime) -> None: ...
+    async def done(self, served: Sequence[tuple[Order, Became]], *, now: datetime) -> None: ...
     async def left(self) -> Left: ...
 
 
@@ -77,29 +77,42 @@ async def serve(
     clock: Callable[[], datetime],
     failed: Callable[[Exception], None],
 ) -> int:
-    """Every order that waits, one after the other; how many there were. A crash in between repeats one: the same fact.
+    """The oldest orders that wait, together; how many there were. A crash in between repeats them: the same facts.
 
-    1. Open and decode, as the message was when it came.
-    2. Through the door: registry, sorting, Kafka; when `settle` returns, Kafka has it.
-    3. Only then say what became of it.
+    1. Open and decode, as each message was when it came.
+    2. Through the door: registry, sorting, Kafka; when `settle` returns, Kafka has them.
+    3. Only then say what became of each.
     """
     waiting = await orders.waiting()
-    for order in waiting:
-        now = clock()
-        said = Became(UNREADABLE)
-        try:
-            message = brought(order, strongbox)
-            if message is not None:
-                found = await door.settle([message], await door.look_up([message], now), now)
-                said = became(found, order.refusal_id)
-        except Away:
-            raise
-        except Exception as error:  # noqa: BLE001 - rules never raise, and if one does, those behind do not wait
-            failed(error)
-            said = Became(FAILED)
-        await orders.done(order, said, now=now)
-        log.info("ingest.replayed", gateway=order.gateway_id)
+    if not waiting:
+        return 0
+    now = clock()
+    came = [(order, brought(order, strongbox)) for order in waiting]
+    readable = [(order, message) for order, message in came if message is not None]
+    said = {order.replay_id: Became(UNREADABLE) for order in waiting}
+    try:
+        said |= await _through(door, readable, now)
+    except Away:
+        raise
+    except Exception:  # noqa: BLE001 - rules never raise; if one does, each comes alone, and those behind do not wait
+        for one in readable:
+            try:
+                said |= await _through(door, [one], now)
+            except Away:
+                raise
+            except Exception as error:  # noqa: BLE001
+                failed(error)
+                said[one[0].replay_id] = Became(FAILED)
+    await orders.done([(order, said[order.replay_id]) for order in waiting], now=now)
+    log.info("ingest.replayed", orders=len(waiting))
     return len(waiting)
+
+
+async def _through(door: Door, came: Sequence[tuple[Order, Message]], now: datetime) -> dict[UUID, Became]:
+    """What the door says to each."""
+    messages = [message for _, message in came]
+    found = await door.settle(messages, await door.look_up(messages, now), now)
+    return {order.replay_id: became(found, order.refusal_id) for order, _ in came}
 
 
 def brought(order: Order, strongbox: Strongbox | None) -> Message | None:

@@ -306,7 +306,8 @@ class Intake:
         while orders is not None:
             await _pause(None, REPLAY_EVERY_S)
             try:
-                await replay.serve(orders, self, self._strongbox, self._clock, _report)
+                while await replay.serve(orders, self, self._strongbox, self._clock, _report):
+                    pass  # a whole kind was ordered: live batches take turns with it at the door
                 if turn % COUNT_EVERY == 0:
                     self._meter.set_aside(await orders.left(), self._clock())
                 turn += 1

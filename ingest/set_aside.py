@@ -27,6 +27,15 @@ class By(NamedTuple):
     name: str
 
 
+class Kind(NamedTuple):
+    """What is refused alike: one line, however often it comes."""
+
+    gateway: str
+    device: str  # a registered one, else "": strangers make up names
+    hop: str
+    reason: str
+
+
 class Held(NamedTuple):
     """One thing set aside, as it lies there."""
 
@@ -48,6 +57,10 @@ class Held(NamedTuple):
     answer: str | None
     reading_id: UUID | None
     settled_at: datetime | None
+
+    @property
+    def kind(self) -> Kind:
+        return Kind(self.gateway_id, self.kind_device, self.hop, self.reason)
 
     @property
     def in_lane(self) -> bool:

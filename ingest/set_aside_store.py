@@ -18,11 +18,13 @@ from ingest import wire
 from ingest.events import fact_id
 from ingest.identity import Decided
 from ingest.replay import NEWS, READING, Became, Left, Order
-from ingest.set_aside import LANE_REASONS, By, Held
+from ingest.set_aside import LANE_REASONS, By, Held, Kind
 from ingest.store import OUTAGES, Away
 from ingest.strongbox import Strongbox
 
 TURN = 100  # orders taken at once
+OF_KIND: LiteralString = """
+    r.gateway_id = %(gateway)s AND r.kind_device = %(device)s AND r.hop = %(hop)s AND r.reason = %(reason)s"""
 LOOKED_EVERY = timedelta(hours=1)
 """Looking at the same thing again within an hour is the same look."""
 
@@ -55,28 +57,29 @@ class Orders:
                 for row in await cursor.fetchall()
             ]
 
-    async def done(self, order: Order, became: Became, *, now: datetime) -> None:
-        """Say what became of it, once."""
-        settled = became.answer in (READING, NEWS)
+    async def done(self, served: Sequence[tuple[Order, Became]], *, now: datetime) -> None:
+        """Say what became of each, once."""
         async with self._borrowed() as conn:
-            ended = await conn.execute(
-                "UPDATE ingest.replay SET done_at = %s, answer = %s WHERE replay_id = %s AND done_at IS NULL",
-                (now, became.answer, order.replay_id),
+            await conn.execute(
+                """WITH ended AS (
+                       UPDATE ingest.replay o SET done_at = %(now)s, answer = s.answer
+                         FROM unnest(%(orders)s::uuid[], %(answers)s::text[], %(readings)s::uuid[])
+                              AS s(replay_id, answer, reading_id)
+                        WHERE o.replay_id = s.replay_id AND o.done_at IS NULL
+                       RETURNING o.refusal_id, s.answer, s.reading_id, s.answer = ANY(%(settled)s) AS settled)
+                   UPDATE ingest.refusal r
+                      SET state = CASE WHEN settled THEN 'released' ELSE 'open' END, tries = r.tries + 1,
+                          answer = ended.answer, settled_at = CASE WHEN settled THEN %(now)s::timestamptz END,
+                          reading_id = coalesce(ended.reading_id, r.reading_id)
+                     FROM ended WHERE r.event_id = ended.refusal_id AND r.state = 'replaying'""",
+                {
+                    "now": now,
+                    "orders": [order.replay_id for order, _ in served],
+                    "answers": [became.answer for _, became in served],
+                    "readings": [became.reading_id for _, became in served],
+                    "settled": [READING, NEWS],
+                },
             )
-            if ended.rowcount == 1:
-                await conn.execute(
-                    """UPDATE ingest.refusal
-                          SET state = %s, tries = tries + 1, answer = %s, settled_at = %s,
-                              reading_id = coalesce(%s, reading_id)
-                        WHERE event_id = %s AND state = 'replaying'""",
-                    (
-                        "released" if settled else "open",
-                        became.answer,
-                        now if settled else None,
-                        became.reading_id,
-                        order.refusal_id,
-                    ),
-                )
 
     async def left(self) -> Left:
         """What is open: out of the index of open ones."""
@@ -104,17 +107,21 @@ class Orders:
 # Looking ------------------------------------------------------------------------------------------------------------
 
 
-async def kinds(conn: AsyncConnection, *, limit: int = 200) -> list[dict[str, Any]]:
+async def kinds(conn: AsyncConnection, *, only: Kind | None = None, limit: int = 200) -> list[dict[str, Any]]:
     """What was refused, by kind: how often, how much of it is kept and open, first and last, and the newest sample."""
     async with conn.cursor(row_factory=dict_row) as cursor:
         await cursor.execute(
-            """SELECT t.*, o.open, coalesce(o.newest, n.newest) AS newest,
-                      (t.hop = 'identity' AND t.reason = ANY(%s)) AS in_lane
+            """SELECT t.*, o.open, o.coming, coalesce(o.newest, n.newest) AS newest,
+                      (t.hop = 'identity' AND t.reason = ANY(%(lane)s)) AS in_lane
                  FROM (SELECT gateway_id, kind_device, hop, reason, sum(times)::int AS times, sum(kept)::int AS kept,
                               min(first_at) AS first_at, max(last_at) AS last_at
-                         FROM ingest.refusal_tally GROUP BY gateway_id, kind_device, hop, reason
-                        ORDER BY max(last_at) DESC LIMIT %s) t
+                         FROM ingest.refusal_tally
+                        WHERE %(all)s OR (gateway_id, kind_device, hop, reason)
+                                         = (%(gateway)s, %(device)s, %(hop)s, %(reason)s)
+                        GROUP BY gateway_id, kind_device, hop, reason
+                        ORDER BY max(last_at) DESC LIMIT %(limit)s) t
                 CROSS JOIN LATERAL (SELECT count(*)::int AS open,
+                                           count(*) FILTER (WHERE r.state = 'replaying')::int AS coming,
                                            (array_agg(r.event_id ORDER BY r.received_at DESC))[1] AS newest
                                       FROM ingest.refusal r
                                      WHERE (r.gateway_id, r.kind_device, r.hop, r.reason)
@@ -125,20 +132,21 @@ async def kinds(conn: AsyncConnection, *, limit: int = 200) -> list[dict[str, An
                                            = (t.gateway_id, t.kind_device, t.hop, t.reason)
                                      ORDER BY r.received_at DESC LIMIT 1) n ON true
                 ORDER BY (o.open > 0) DESC, t.last_at DESC""",
-            (LANE_REASONS, limit),
+            {
+                "lane": LANE_REASONS,
+                "all": only is None,
+                "limit": limit,
+                **(only or Kind("", "", "", ""))._asdict(),
+            },
         )
         return await cursor.fetchall()
 
 
-async def alike(
-    conn: AsyncConnection, kind: tuple[str, str, str, str], *, only_open: bool = False, limit: int = 50
-) -> list[Held]:
-    """The newest samples of one kind (gateway, registered device or "", hop, reason)."""
+async def alike(conn: AsyncConnection, kind: Kind, *, limit: int = 50) -> list[Held]:
+    """The newest samples of one kind."""
     rows = await conn.execute(
-        f"""{HELD} WHERE gateway_id = %s AND kind_device = %s AND hop = %s AND reason = %s
-                     AND (NOT %s OR state = 'open')
-                   ORDER BY (state = 'open') DESC, received_at DESC LIMIT %s""",
-        (*kind, only_open, limit),
+        f"{HELD} r WHERE {OF_KIND} ORDER BY (state = 'open') DESC, received_at DESC LIMIT %(limit)s",
+        {**kind._asdict(), "limit": limit},
     )
     return [Held(*row) for row in await rows.fetchall()]
 
@@ -246,6 +254,26 @@ def _act_id(about: UUID, act: str, by: By, now: datetime) -> UUID:
     return fact_id("handling", about, act, by.staff_id or by.name, when)
 
 
+async def _note_all(
+    conn: AsyncConnection,
+    moved: Sequence[tuple[UUID, int | None]],
+    act: str,
+    *,
+    by: By,
+    now: datetime,
+    reason: str,
+) -> None:
+    async with conn.cursor() as cursor:
+        await cursor.executemany(
+            """INSERT INTO ingest.handling (act_id, practice_id, about, act, at, by, by_name, reason)
+               VALUES (%s, %s, %s, %s, %s, %s, %s, %s) ON CONFLICT (act_id) DO NOTHING""",
+            [
+                (_act_id(one, act, by, now), practice_id, one, act, now, by.staff_id, by.name, reason)
+                for one, practice_id in moved
+            ],
+        )
+
+
 async def ask_again(
     conn: AsyncConnection,
     refusal_id: UUID,
@@ -288,46 +316,26 @@ async def ask_all_again(
     by: By,
     now: datetime,
     reason: str = "",
-) -> list[UUID]:
-    """Order that everything open of `these` (a condition on refusals `r`) comes to the door again; the orders' ids."""
+) -> dict[UUID, UUID]:
+    """Order that everything open of `these` (a condition on refusals `r`) comes to the door again: refusals by order."""
     query = sql.SQL(
         """UPDATE ingest.refusal r SET state = 'replaying', settled_at = NULL
             WHERE r.state = 'open' AND {} RETURNING event_id, practice_id"""
     ).format(sql.SQL(these))
     moved = await (await conn.execute(query, about)).fetchall()
-    orders = [fact_id("replay", refusal_id, now.isoformat()) for refusal_id, _ in moved]
+    orders = {fact_id("replay", refusal_id, now.isoformat()): refusal_id for refusal_id, _ in moved}
     async with conn.cursor() as cursor:
         await cursor.executemany(
             "INSERT INTO ingest.replay (replay_id, refusal_id, practice_id, asked_at) VALUES (%s, %s, %s, %s)",
             [(order, *row, now) for order, row in zip(orders, moved, strict=True)],
         )
-        await cursor.executemany(
-            """INSERT INTO ingest.handling (act_id, practice_id, about, act, at, by, by_name, reason)
-               VALUES (%s, %s, %s, 'replayed', %s, %s, %s, %s) ON CONFLICT (act_id) DO NOTHING""",
-            [
-                (
-                    _act_id(refusal_id, "replayed", by, now),
-                    practice_id,
-                    refusal_id,
-                    now,
-                    by.staff_id,
-                    by.name,
-                    reason,
-                )
-                for refusal_id, practice_id in moved
-            ],
-        )
+    await _note_all(conn, moved, "replayed", by=by, now=now, reason=reason)
     return orders
 
 
-async def ask_kind_again(
-    conn: AsyncConnection, kind: tuple[str, str, str, str], *, by: By, now: datetime
-) -> list[UUID]:
-    """Everything open of one kind (gateway, registered device or "", hop, reason) comes to the door again."""
-    names = "gateway", "device", "hop", "reason"
-    these = """r.gateway_id = %(gateway)s AND r.kind_device = %(device)s AND r.hop = %(hop)s
-           AND r.reason = %(reason)s"""
-    return await ask_all_again(conn, these, dict(zip(names, kind, strict=True)), by=by, now=now)
+async def ask_kind_again(conn: AsyncConnection, kind: Kind, *, by: By, now: datetime) -> dict[UUID, UUID]:
+    """Everything open of one kind comes to the door again: refusals by order."""
+    return await ask_all_again(conn, OF_KIND, kind._asdict(), by=by, now=now)
 
 
 async def resolve(
@@ -346,6 +354,19 @@ async def resolve(
     return moved is not None
 
 
+async def resolve_kind(
+    conn: AsyncConnection, kind: Kind, *, by: By, now: datetime, reason: str
+) -> list[UUID]:
+    """Close everything open of one kind with a reason; which they were."""
+    query = sql.SQL(
+        "UPDATE ingest.refusal r SET state = 'resolved', settled_at = %(now)s WHERE r.state = 'open' AND {} "
+        "RETURNING event_id, practice_id"
+    ).format(sql.SQL(OF_KIND))
+    moved = await (await conn.execute(query, {"now": now, **kind._asdict()})).fetchall()
+    await _note_all(conn, moved, "resolved", by=by, now=now, reason=reason)
+    return [refusal_id for refusal_id, _ in moved]
+
+
 async def share(conn: AsyncConnection, device_id: str, *, shared: bool, by: By, now: datetime) -> bool:
     """Several people measure with it, or one again; False: it is so already, or not a device of ours."""
     moved = await (
@@ -361,12 +382,13 @@ async def share(conn: AsyncConnection, device_id: str, *, shared: bool, by: By, 
     return moved is not None
 
 
-async def answer(conn: AsyncConnection, replay_id: UUID) -> str | None:
-    """What the door said to this order, if it has said it."""
-    row = await (
-        await conn.execute("SELECT answer FROM ingest.replay WHERE replay_id = %s", (replay_id,))
-    ).fetchone()
-    return row[0] if row is not None else None
+async def answers(conn: AsyncConnection, orders: Sequence[UUID]) -> dict[UUID, str]:
+    """What the door said to these orders, as far as it has said it."""
+    rows = await conn.execute(
+        "SELECT replay_id, answer FROM ingest.replay WHERE replay_id = ANY(%s) AND answer IS NOT NULL",
+        (list(orders),),
+    )
+    return dict(await rows.fetchall())
 
 
 async def seal_open_ones(conn: AsyncConnection, strongbox: Strongbox, *, limit: int = 1_000) -> int:

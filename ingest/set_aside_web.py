@@ -17,7 +17,7 @@ from ingest import lane_service, set_aside, wire
 from ingest import set_aside_store as store
 from ingest.devices import FAMILIES, decode
 from ingest.devices.measurement import Refusal
-from ingest.set_aside import By, Held
+from ingest.set_aside import By, Held, Kind
 from ingest.strongbox import Strongbox
 
 STAFF: Final = ("nurse", "coordinator", "physician", "admin")
@@ -69,15 +69,15 @@ def router(desk: Desk, strongbox: Strongbox | None) -> APIRouter:
         request: Request, gateway: str = "", device: str = "", hop: str = "", reason: str = ""
     ) -> HTMLResponse:
         desk.require(request, *STAFF)
-        kind = gateway, device, hop, reason
+        kind = Kind(gateway, device, hop, reason)
         async with desk.transaction(request) as conn:
             samples = await store.alike(conn, kind)
-            tally = [row for row in await store.kinds(conn) if _kind(row) == kind]
+            tally = await store.kinds(conn, only=kind)
         return desk.page(
             request,
             "ingest/set_aside.html",
             samples=samples,
-            kind=dict(zip(("gateway", "device", "hop", "reason"), kind, strict=True)),
+            kind=kind._asdict(),
             tally=tally[0] if tally else None,
             words=set_aside.words,
             states=set_aside.STATES,
@@ -86,13 +86,18 @@ def router(desk: Desk, strongbox: Strongbox | None) -> APIRouter:
     @routes.post("/devices/set-aside/replay")
     async def replay_kind(request: Request) -> Response:
         by, form = _by(desk.require(request, *STAFF)), await request.form()
-        gateway, device, hop, reason = (
-            form_text(form, name) for name in ("gateway", "device", "hop", "reason")
-        )
-        kind = gateway, device, hop, reason
+        kind = _kind(form)
         async with desk.transaction(request) as conn:
             await store.ask_kind_again(conn, kind, by=by, now=desk.now())
-        return RedirectResponse(f"/devices/set-aside?{_query(kind)}", status_code=303)
+        return RedirectResponse(f"/devices/set-aside?{urlencode(kind._asdict())}", status_code=303)
+
+    @routes.post("/devices/set-aside/resolve")
+    async def resolve_kind(request: Request) -> Response:
+        by, form = _by(desk.require(request, *STAFF)), await request.form()
+        kind, why = _kind(form), _reason(form, "why")
+        async with desk.transaction(request) as conn:
+            await store.resolve_kind(conn, kind, by=by, now=desk.now(), reason=why)
+        return RedirectResponse(f"/devices/set-aside?{urlencode(kind._asdict())}", status_code=303)
 
     @routes.get("/devices/set-aside/{refusal_id}")
     async def one(request: Request, refusal_id: UUID) -> HTMLResponse:
@@ -212,12 +217,8 @@ def _by(who: Person) -> By:
     return By(who.staff_id, who.name)
 
 
-def _kind(row: Mapping[str, Any]) -> tuple[str, str, str, str]:
-    return row["gateway_id"], row["kind_device"], row["hop"], row["reason"]
-
-
-def _query(kind: tuple[str, str, str, str]) -> str:
-    return urlencode(dict(zip(("gateway", "device", "hop", "reason"), kind, strict=True)))
+def _kind(form: FormData) -> Kind:
+    return Kind._make(form_text(form, name) for name in Kind._fields)
 
 
 def form_text(form: FormData, name: str) -> str:
@@ -225,8 +226,8 @@ def form_text(form: FormData, name: str) -> str:
     return value.strip()[:LONGEST] if isinstance(value, str) else ""
 
 
-def _reason(form: FormData) -> str:
-    reason = form_text(form, "reason")
+def _reason(form: FormData, name: str = "reason") -> str:
+    reason = form_text(form, name)
     if not reason:
         raise HTTPException(400, "Say why, in a few words: it stays with the record.")
     return reason

@@ -9,6 +9,7 @@ import pytest
 
 from deploy import database
 from deploy.settings import Secret
+from ingest import archive
 from ingest.set_aside_store import Orders
 from tests.ingest_home import Home, fingerstick, utc_now
 from tests.ingest_site import a_site, pressure, refuse
@@ -21,7 +22,8 @@ def home(stack, fresh_database):
     return Home(stack, fresh_database).furnish()
 
 
-async def test_a_flood_is_one_line_that_says_how_often_and_how_many_are_not_kept(home):
+async def test_a_flood_is_one_line_that_says_how_often_and_how_many_are_not_kept(home, monkeypatch):
+    monkeypatch.setattr(archive, "KEPT", 100)
     await refuse(home, *(b"{junk %d" % n for n in range(150)))
     async with a_site(home) as site, site.browser("ana") as ana:
         page = (await ana.get("/devices")).text
@@ -34,6 +36,16 @@ async def test_a_flood_is_one_line_that_says_how_often_and_how_many_are_not_kept
         assert "150 times" in kind
         assert "100 open" in kind
         assert kind.count(">Look</a>") == 50
+        same = {"gateway": home.gateway, "device": "", "hop": "decode", "reason": "not-json"}
+        assert (await ana.post("/devices/set-aside/resolve", **same)).status_code == 400  # why?
+        assert (await ana.post("/devices/set-aside/resolve", why="a test", **same)).status_code == 303
+        assert (
+            await ana.post("/devices/set-aside/replay", **same)
+        ).status_code == 303  # none is open any more
+    assert home.rows("SELECT state, count(*) FROM ingest.refusal GROUP BY state") == [("resolved", 100)]
+    assert home.rows("SELECT act, reason, count(*) FROM ingest.handling GROUP BY act, reason") == [
+        ("resolved", "a test", 100)
+    ]
 
 
 async def test_a_look_at_the_bytes_is_written_down_once_an_hour_and_the_auditor_may_not(home):

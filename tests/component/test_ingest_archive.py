@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ingest.archive import KEPT, READING_COLUMNS, REFUSAL_COLUMNS, ReadingArchive, RefusalArchive
+from ingest import archive
+from ingest.archive import READING_COLUMNS, REFUSAL_COLUMNS, ReadingArchive, RefusalArchive
 from ingest.events import Beyond, Kind, Reading, Refused, TimeConfidence
 from ingest.sorting import Past
 from ingest.store import Registry
@@ -232,12 +233,13 @@ async def test_the_recent_past_of_a_device_is_found_as_it_was_said(dsn):
     }
 
 
-async def test_a_flood_of_one_kind_is_a_number_with_bounded_samples_and_crowds_nobody_out(dsn):
+async def test_a_flood_of_one_kind_is_a_number_with_bounded_samples_and_crowds_nobody_out(dsn, monkeypatch):
+    monkeypatch.setattr(archive, "KEPT", 100)
     flood = [a_refusal(n, received_at=NOON + timedelta(milliseconds=n)) for n in range(1_000)]
     other = a_refusal(5_000, reason="not-text")
     next_hour = a_refusal(5_001, received_at=NOON + timedelta(hours=1))
     waiting = [
-        a_refusal(10_000 + n, hop="identity", reason="unassigned", received_at=NOON) for n in range(KEPT + 50)
+        a_refusal(10_000 + n, hop="identity", reason="unassigned", received_at=NOON) for n in range(80)
     ]
     for start in range(0, 1_000, 300):
         await handle(dsn, RefusalArchive(), flood[start : start + 300])
@@ -247,13 +249,28 @@ async def test_a_flood_of_one_kind_is_a_number_with_bounded_samples_and_crowds_n
         "SELECT reason, times, kept, first_at, last_at FROM ingest.refusal_tally ORDER BY reason, hour",
     )
     assert tallies == [
-        ("not-json", 1_000, KEPT, NOON, NOON + timedelta(milliseconds=999)),
+        ("not-json", 1_000, 100, NOON, NOON + timedelta(milliseconds=999)),
         ("not-json", 1, 1, *2 * (NOON + timedelta(hours=1),)),
         ("not-text", 1, 1, NOON, NOON),
-        ("unassigned", KEPT + 50, KEPT + 50, NOON, NOON),
+        ("unassigned", 80, 80, NOON, NOON),
     ]
     kept = rows(dsn, "SELECT reason, count(*) FROM ingest.refusal GROUP BY reason ORDER BY reason")
-    assert kept == [("not-json", KEPT + 1), ("not-text", 1), ("unassigned", KEPT + 50)]
+    assert kept == [("not-json", 101), ("not-text", 1), ("unassigned", 80)]
+    first = rows(
+        dsn, "SELECT max(received_at) FROM ingest.refusal WHERE received_at < %s", NOON + timedelta(minutes=1)
+    )
+    assert first == [(NOON + timedelta(milliseconds=99),)]  # the first ones, not any
+
+
+async def test_of_a_flood_of_long_messages_as_many_bytes_are_kept_as_have_room(dsn, monkeypatch):
+    monkeypatch.setattr(archive, "KEPT_BYTES", 10_000)
+    flood = [a_refusal(n, received_at=NOON + timedelta(milliseconds=n), raw=b"x" * 1_000) for n in range(30)]
+    for start in (0, 6, 12):
+        await handle(dsn, RefusalArchive(), flood[start : start + (6 if start < 12 else 18)])
+        await handle(dsn, RefusalArchive(), flood[:6])  # what is kept is not counted again
+    tally = "SELECT times, kept, bytes FROM ingest.refusal_tally"
+    assert rows(dsn, tally) == [(30, 10, 30_000)]
+    assert rows(dsn, "SELECT count(*) FROM ingest.refusal") == [(10,)]
 
 
 async def test_made_up_device_names_make_one_kind_and_a_registered_device_its_own(dsn, stack):

@@ -75,9 +75,10 @@ class Orders:
     async def waiting(self):
         return list(self.orders)
 
-    async def done(self, order, became, *, now):
-        self.orders.remove(order)
-        self.said[order.refusal_id] = became
+    async def done(self, served, *, now):
+        for order, became in served:
+            self.orders.remove(order)
+            self.said[order.refusal_id] = became
 
 
 class Door:
