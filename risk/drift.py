@@ -303,9 +303,11 @@ def months(reading: Learnt, quantities: tuple[str, ...], rise: Floats, fall: Flo
     heard = np.empty((*rise.shape, 2))
     for side, (name, evidence) in enumerate((("rise", rise), ("fall", fall))):
         scales = [reading.scales[quantity][name] for quantity in quantities]
-        for scale in set(scales):  # the pressures share one
-            some = [one is scale for one in scales]
-            heard[:, some, side] = scale.months(evidence[:, some])
+        if all(scale is scales[0] for scale in scales):  # the pressures share one
+            heard[:, :, side] = scales[0].months(evidence)
+        else:
+            for column, scale in enumerate(scales):
+                heard[:, column, side] = scale.months(evidence[:, column])
     heard *= _shares(quantities)
     return heard
 

@@ -1,8 +1,10 @@
 """What a glucose forecast looks at: one function from memory to named features, used in training and in service alike."""
 
+from functools import cache
+
 import numpy as np
 
-from risk.memory import Block, Floats, Ints, Past, Shape
+from risk.memory import Block, Bools, Floats, Ints, Past, Shape
 
 DAY = 86400
 PRIOR_LOW, PRIOR_VERY_LOW, PRIOR_LOW_DAY = 0.11, 0.035, 0.3
@@ -23,18 +25,16 @@ MIDDLE = float(np.log(150.0))
 
 def glucose_features(block: Block, shape: Shape, *, at: Ints, past: Past) -> Floats:
     """Features of every row (rows, NAMES), from what was known up to its own reading."""
-    age = np.arange(shape.slots)[::-1] / shape.slots_a_day
-    fortnight, month = 0.5 ** (age / 14.0), 0.5 ** (age / 30.0)
-    many = past.count.astype(np.float64)
+    age, fortnight, month, fading = _fading(shape)
+    many, there = past.count.astype(np.float64), past.there
     low, very_low, low_risk = (tally.astype(np.float64) for tally in past.tallies)
-    by_day = (len(at), -1, shape.slots_a_day)
-    measured, lows = past.there.reshape(by_day).any(axis=2), (low > 0).reshape(by_day).any(axis=2)
-    fading = fortnight[shape.slots_a_day - 1 :: shape.slots_a_day]
+    measured, lows = _days(there, shape.slots_a_day), _days(low > 0, shape.slots_a_day)
     known = many @ fortnight
-    middle = np.where(past.there, past.mean.astype(np.float64) - MIDDLE, 0.0)
+    middle = np.where(there, past.mean.astype(np.float64) - MIDDLE, 0.0)
     mean = (middle * many) @ fortnight / (known + 1.0)
-    swing = ((middle - mean[:, None]) ** 2 * past.there) @ fortnight / (past.there @ fortnight + 1.0)
-    days = np.clip((past.there * (age + 1)).max(axis=1), 1.0, 14.0)
+    swing = ((middle - mean[:, None]) ** 2 * there) @ fortnight / (there @ fortnight + 1.0)
+    since = np.where(there.any(axis=1), age[there.argmax(axis=1)] + 1, 0.0)  # days since the oldest slot
+    days = np.minimum(np.maximum(since, 1.0), 14.0)
     gap = at[:, None] - block["recent_at"]
     near = (gap >= 0) & (gap < DAY) & (block["recent"][:, :, 0] > 0)
     lowest = np.where(near, block["recent"][:, :, 0] / 16.0, 1000.0).min(axis=1)
@@ -50,6 +50,22 @@ def glucose_features(block: Block, shape: Shape, *, at: Ints, past: Past) -> Flo
         ],
         axis=1,
     )
+
+
+@cache
+def _fading(shape: Shape) -> tuple[Floats, Floats, Floats, Floats]:
+    """Age of every slot in days, its weight by half-lives of 14 and 30 days, and that of every day by 14."""
+    age = np.arange(shape.slots)[::-1] / shape.slots_a_day
+    fortnight, month = 0.5 ** (age / 14.0), 0.5 ** (age / 30.0)
+    return age, fortnight, month, fortnight[shape.slots_a_day - 1 :: shape.slots_a_day].copy()
+
+
+def _days(slots: Bools, slots_a_day: int) -> Floats:
+    """1 for every day with any such slot."""
+    days = slots[:, ::slots_a_day].copy()
+    for slot in range(1, slots_a_day):
+        days |= slots[:, slot::slots_a_day]
+    return days.astype(np.float64)
 
 
 def _logit(hit: Floats, seen: Floats, prior: float, worth: float) -> Floats:

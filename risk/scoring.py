@@ -147,7 +147,7 @@ class _Sheet:
         speaks |= np.logical_or.reduce(loud, axis=1)
         if "systolic" in batch.shape.quantities:
             speaks |= batch.heard & (measures.sitting[:, 0] < rules.FALL_BELOW)
-        edges = np.stack([measures.level, measures.low, measures.high], axis=2).round(1)
+        edges = np.array([measures.level, measures.low, measures.high]).transpose(1, 2, 0).round(1)
         return cls(
             block=block,
             batch=batch,
