@@ -6,7 +6,16 @@ from datetime import date, datetime
 from uuid import UUID, uuid4, uuid5
 from zoneinfo import ZoneInfo
 
-from ccm_bridge import careplan, month_store, store, tasks
+from ccm_bridge import (
+    attestation_store,
+    careplan,
+    consent_store,
+    enrolment_store,
+    month_store,
+    plan_store,
+    store,
+    tasks,
+)
 from ccm_bridge.care_form import PRACTITIONERS_ALONE, Candidates
 from ccm_bridge.careplan import Content, Plan
 from ccm_bridge.enrolment import PRACTITIONERS, Consent, Enrolment, Program, candidate, consent_of
@@ -60,14 +69,14 @@ async def save(
         return refused
     if not why.strip():
         return Refused(status=422, sentence="Say in a few words what changed.")
-    before = (await month_store.enrolments(conn, [said.patient_id])).get(said.patient_id)
+    before = (await enrolment_store.enrolments(conn, [said.patient_id])).get(said.patient_id)
     newly = said.significant_risk_documented and not (before and before.significant_risk_documented)
     if newly and (who.credential or "").upper() not in PRACTITIONERS:
         sentence = "The significant risk is the practitioner's statement: they confirm it here."
         return Refused(status=403, sentence=sentence)
-    if await month_store.add_enrolment(conn, enrolment_id, said, why=why.strip(), by=by(who, now)):
+    if await enrolment_store.add_enrolment(conn, enrolment_id, said, why=why.strip(), by=by(who, now)):
         return None
-    if await month_store.enrolment_exists(conn, enrolment_id):
+    if await enrolment_store.enrolment_exists(conn, enrolment_id):
         return None  # the same request again
     return Refused(
         status=409, sentence="Somebody changed this enrolment meanwhile. Look at it again, then save."
@@ -79,7 +88,7 @@ async def consent(
 ) -> Refused | None:
     if refused := _allowed(who, ENROLLING, "Consent"):
         return refused
-    await month_store.add_consent(conn, patient_id, said, by=by(who, now))
+    await consent_store.add_consent(conn, patient_id, said, by=by(who, now))
     return None
 
 
@@ -91,10 +100,10 @@ async def revoke(
         return refused
     if not reason.strip():
         return Refused(status=422, sentence="Write down what the patient said.")
-    given = (await month_store.consents(conn, [patient_id])).get(patient_id, ())
+    given = (await consent_store.consents(conn, [patient_id])).get(patient_id, ())
     if consent_id not in {one.consent_id for one in given}:
         return Refused(status=404, sentence="There is no such consent here.")
-    await month_store.revoke(conn, consent_id, revoked_at=now, reason=reason.strip(), by=by(who, now))
+    await consent_store.revoke(conn, consent_id, revoked_at=now, reason=reason.strip(), by=by(who, now))
     return None
 
 
@@ -112,11 +121,11 @@ async def draft(
     """A new version of the plan. Nurses draft and revise; the practitioner's signature puts it in force."""
     if refused := _allowed(who, DRAFTING, "The care plan"):
         return refused
-    if await month_store.add_plan(
+    if await plan_store.add_plan(
         conn, plan_id, patient_id, version=version, content=content, review_on=review_on, by=by(who, now)
     ):
         return None
-    if any(one.plan_id == plan_id for one in await month_store.versions(conn, patient_id)):
+    if any(one.plan_id == plan_id for one in await plan_store.versions(conn, patient_id)):
         return None
     return Refused(status=409, sentence="Somebody wrote a newer version meanwhile. Look at it first.")
 
@@ -128,9 +137,9 @@ async def sign(
         return refused
     if (who.credential or "").upper() not in PRACTITIONERS:
         return Refused(status=403, sentence="A plan is signed by the billing practitioner.")
-    if plan_id not in {one.plan_id for one in await month_store.versions(conn, patient_id)}:
+    if plan_id not in {one.plan_id for one in await plan_store.versions(conn, patient_id)}:
         return Refused(status=404, sentence="There is no such plan here.")
-    await month_store.sign_plan(conn, plan_id, by=by(who, now))
+    await plan_store.sign_plan(conn, plan_id, by=by(who, now))
     return None
 
 
@@ -149,12 +158,12 @@ async def hand_out(
         return refused
     if not to.strip() or not how.strip():
         return Refused(status=422, sentence="Say who got the copy, and how.")
-    found = {one.plan_id: one for one in await month_store.versions(conn, patient_id)}.get(plan_id)
+    found = {one.plan_id: one for one in await plan_store.versions(conn, patient_id)}.get(plan_id)
     if found is None:
         return Refused(status=404, sentence="There is no such plan here.")
     if found.signed_at is None:
         return Refused(status=409, sentence="The plan is not signed yet: give the copy of a signed plan.")
-    await month_store.give_copy(conn, copy_id, plan_id, to=to.strip(), how=how.strip(), by=by(who, now))
+    await plan_store.give_copy(conn, copy_id, plan_id, to=to.strip(), how=how.strip(), by=by(who, now))
     return None
 
 
@@ -208,7 +217,7 @@ async def attest(
         return refused
     if from_day > today:
         return Refused(status=422, sentence="Attest what holds today: this day has not come.")
-    await month_store.attest(
+    await attestation_store.attest(
         conn,
         attestation_id,
         kind=kind,
@@ -236,7 +245,7 @@ async def take_in(
     """Problem lists become candidates, or the next version of what is known. It enrols nobody."""
     if refused := _allowed(who, ENROLLING, "The import"):
         return refused
-    known = await month_store.enrolments(conn, list(patients.values()))
+    known = await enrolment_store.enrolments(conn, list(patients.values()))
     candidates = changed = 0
     for mrn, listed in said.by_mrn.items():
         patient_id = patients.get(mrn)
@@ -252,7 +261,9 @@ async def take_in(
                 patient_id=patient_id, version=1, state="candidate", programs=frozenset(), conditions=listed
             )
         )
-        await month_store.add_enrolment(conn, uuid4(), after, why="problem list imported", by=by(who, now))
+        await enrolment_store.add_enrolment(
+            conn, uuid4(), after, why="problem list imported", by=by(who, now)
+        )
         changed += 1
         candidates += candidate(listed)[0]
     return Imported(
@@ -267,10 +278,10 @@ async def make_months_work(conn: Connection, who: Who, *, month: date, now: date
     """Tasks that the plans of everybody enrolled ask for this month; made once, however often it is asked for."""
     if refused := _allowed(who, DRAFTING, "The month's work"):
         return refused
-    known = await month_store.enrolments(conn)
+    known = await enrolment_store.enrolments(conn)
     enrolled = [patient for patient, one in known.items() if one.state == "enrolled"]
     made = 0
-    for patient, plan in (await month_store.plans(conn, enrolled, before=now)).items():
+    for patient, plan in (await plan_store.plans(conn, enrolled, before=now)).items():
         for ask in careplan.asks(plan, month=month):
             due = datetime(ask.due.year, ask.due.month, ask.due.day, 17, tzinfo=ZoneInfo(who.zone))
             made += await store.add_task(

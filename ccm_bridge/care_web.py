@@ -9,7 +9,16 @@ from zoneinfo import ZoneInfo
 from fastapi import APIRouter, Request
 from fastapi.responses import RedirectResponse, Response
 
-from ccm_bridge import care_form, care_service, careplan, fhir_in, month_store
+from ccm_bridge import (
+    care_form,
+    care_service,
+    careplan,
+    consent_store,
+    enrolment_store,
+    fhir_in,
+    month_store,
+    plan_store,
+)
 from ccm_bridge.care_form import KINDS, ROWS, Wrong
 from ccm_bridge.desk_web import Desk, Form, file_of, form_of, refusal, tags, today, uuid_of
 from ccm_bridge.enrolment import (
@@ -62,7 +71,7 @@ def router(desk: Desk) -> APIRouter:  # noqa: C901, PLR0915 - a table of routes
     async def everybody(request: Request, show: str = "all") -> Response:
         who = desk.who(request)
         async with desk.transaction(request) as conn:
-            patients = list((await month_store.everybody(conn)).values())
+            patients = list((await enrolment_store.everybody(conn)).values())
             rows = await _rows(desk, request, conn, patients)
         counts = {
             "all": len(rows),
@@ -87,7 +96,7 @@ def router(desk: Desk) -> APIRouter:  # noqa: C901, PLR0915 - a table of routes
         """A problem list as CSV or FHIR, pasted or as a file: candidates for a clinician, never enrolment."""
         who, form = desk.who(request), await form_of(request)
         async with desk.transaction(request) as conn:
-            known = await month_store.everybody(conn)
+            known = await enrolment_store.everybody(conn)
             listed = fhir_in.candidates(await file_of(request, "file") or form.get("csv", ""))
             done = await care_service.take_in(conn, who, listed, known, now=desk.now())
             if isinstance(done, Refused):
@@ -131,7 +140,7 @@ def router(desk: Desk) -> APIRouter:  # noqa: C901, PLR0915 - a table of routes
             said = care_form.enrolment(form, patient_id=patient_id, version=version + 1)
             if isinstance(said, Wrong):
                 return said
-            before = (await month_store.enrolments(conn, [patient_id])).get(patient_id)
+            before = (await enrolment_store.enrolments(conn, [patient_id])).get(patient_id)
             if before is not None:
                 said = replace(said, profile=before.profile)
             enrolment_id = uuid_of(form.get("enrolment_id")) or uuid4()
@@ -247,8 +256,11 @@ def router(desk: Desk) -> APIRouter:  # noqa: C901, PLR0915 - a table of routes
 async def _rows(desk: Desk, request: Request, conn: Connection, patients: list[UUID]) -> list[dict[str, Any]]:
     who, now = desk.who(request), desk.now()
     names = await tags(desk, conn, patients, today(desk, who))
-    known, said = await month_store.enrolments(conn, patients), await month_store.consents(conn, patients)
-    plans = await month_store.plans(conn, patients, before=now + timedelta(seconds=1))
+    known, said = (
+        await enrolment_store.enrolments(conn, patients),
+        await consent_store.consents(conn, patients),
+    )
+    plans = await plan_store.plans(conn, patients, before=now + timedelta(seconds=1))
     rows = []
     for patient in sorted(patients, key=lambda p: names[p].name):
         enrolled, consents, plan = known.get(patient), said.get(patient, ()), plans.get(patient)
@@ -281,9 +293,9 @@ async def _page(
     """Everything that stands for one patient, and the forms to change it."""
     who, now, on = desk.who(request), desk.now(), today(desk, desk.who(request))
     names = await tags(desk, conn, [patient_id], on)
-    enrolled = (await month_store.enrolments(conn, [patient_id])).get(patient_id)
-    consents = (await month_store.consents(conn, [patient_id])).get(patient_id, ())
-    versions = await month_store.versions(conn, patient_id)
+    enrolled = (await enrolment_store.enrolments(conn, [patient_id])).get(patient_id)
+    consents = (await consent_store.consents(conn, [patient_id])).get(patient_id, ())
+    versions = await plan_store.versions(conn, patient_id)
     standing = (await month_store.circumstances(conn, [patient_id])).get(patient_id, ())
     newest = versions[0] if versions else None
     before = versions[1] if len(versions) > 1 else None
@@ -298,14 +310,14 @@ async def _page(
         known=enrolled is not None,
         fits=candidate(enrolled.conditions)[1] if enrolled and enrolled.conditions else "",
         next_step=care_service.next_step(enrolled, consents, newest),
-        history=await month_store.enrolment_versions(conn, patient_id),
+        history=await enrolment_store.enrolment_versions(conn, patient_id),
         people=await desk.colleagues(conn),
         consents=[{"consent": one, "ends": ends_at(one, ZoneInfo(who.zone))} for one in reversed(consents)],
         versions=versions,
         plan=newest,
         lacks=careplan.lacks(newest.content) if newest else (),
         changes=careplan.differences(before.content, newest.content) if newest and before else (),
-        copies=await month_store.copies(conn, patient_id),
+        copies=await plan_store.copies(conn, patient_id),
         facts=[one for one in standing if one.kind != "month_checked"],
         kinds=KINDS,
         told=TOLD_WORDS,

@@ -9,7 +9,7 @@ from zoneinfo import ZoneInfo
 
 from psycopg.rows import dict_row
 
-from ccm_bridge import careplan, month_store
+from ccm_bridge import careplan, plan_store
 from ccm_bridge.careplan import Plan
 from ccm_bridge.enrolment import Caregiver
 from ccm_bridge.ledger import first_instant, next_month
@@ -58,7 +58,7 @@ def recipient(said: Evidence, key: str) -> Recipient | Refused:
 async def sheet(conn: Connection, said: Evidence, patient_id: UUID, to: Recipient) -> Sheet:
     """The letter as it would be given now."""
     zone = ZoneInfo(said.zone)
-    versions = await month_store.versions(conn, patient_id)
+    versions = await plan_store.versions(conn, patient_id)
     return letter(
         told(said, changes=changes(versions, said.month, zone)),
         said.enrolment,

@@ -9,7 +9,14 @@ from zoneinfo import ZoneInfo
 
 import msgspec
 
-from ccm_bridge import month_store
+from ccm_bridge import (
+    attestation_store,
+    consent_store,
+    enrolment_store,
+    month_store,
+    plan_store,
+    review_store,
+)
 from ccm_bridge.billing import Decision, Facts, decide
 from ccm_bridge.careplan import Content
 from ccm_bridge.enrolment import PRACTITIONERS, Condition, Consent, Enrolment, Method, Program, Told
@@ -31,7 +38,8 @@ from ccm_bridge.month import (
     standing,
     windows_of,
 )
-from ccm_bridge.month_store import Around, Review
+from ccm_bridge.month_store import Around
+from ccm_bridge.review_store import Review
 from ccm_bridge.service import WORKING, Refused, Who, by
 from ccm_bridge.store import By, Connection
 
@@ -135,7 +143,7 @@ async def rows(
     around = await month_store.around(
         conn, patients, first_instant(month, civil), first_instant(next_month(month), civil)
     )
-    reviews = await month_store.reviews(conn, month, patients)
+    reviews = await review_store.reviews(conn, month, patients)
     return [
         _row(
             replace(one, device_days=measured.get(patient) if measured is not None else None),
@@ -271,13 +279,13 @@ async def set_step(
         by_name=who.name,
         at=now,
     )
-    if not await month_store.add_review(conn, said, practice_id=who.practice_id):
+    if not await review_store.add_review(conn, said, practice_id=who.practice_id):
         return Refused(status=409, sentence="Somebody else moved this month meanwhile. Look again.")
     if step == "amended" and row.frozen is not None:
         lost = dropped(codes_of(row.frozen), row.decision.codes)
         if lost:
             report_by = now.astimezone(ZoneInfo(row.known.zone)).date() + REPORT_WITHIN
-            await month_store.add_overpayment(
+            await review_store.add_overpayment(
                 conn,
                 said,
                 before=codes_of(row.frozen),
@@ -342,7 +350,7 @@ async def enrol(
     at_plan = By(practice_id=practice_id, staff_id=nurse[0], name=nurse[1], at=plan_at)
     signs = By(practice_id=practice_id, staff_id=practitioner[0], name=practitioner[1], at=plan_at)
     for program in sorted(programs):
-        await month_store.add_consent(
+        await consent_store.add_consent(
             conn,
             patient_id,
             Consent(
@@ -359,7 +367,7 @@ async def enrol(
             by=at_consent,
         )
     rpm = Program.RPM in programs
-    await month_store.add_enrolment(
+    await enrolment_store.add_enrolment(
         conn,
         uuid5(patient_id, "enrolment 1"),
         Enrolment(
@@ -384,7 +392,7 @@ async def enrol(
         by=at_consent,
     )
     plan_id = uuid5(patient_id, "plan 1")
-    await month_store.add_plan(
+    await plan_store.add_plan(
         conn,
         plan_id,
         patient_id,
@@ -393,8 +401,8 @@ async def enrol(
         review_on=a_year_after(plan_at.date()),
         by=at_plan,
     )
-    await month_store.sign_plan(conn, plan_id, by=signs)
-    await month_store.give_copy(
+    await plan_store.sign_plan(conn, plan_id, by=signs)
+    await plan_store.give_copy(
         conn, uuid5(patient_id, "copy 1"), plan_id, to="the patient", how="printed, large type", by=at_plan
     )
 
@@ -411,7 +419,7 @@ async def attest_practice(
             "Demographics, problems, medicines and allergies are kept in certified technology.",
         ),
     ):
-        await month_store.attest(
+        await attestation_store.attest(
             conn,
             uuid5(staff[0], f"{kind} {from_day}"),
             kind=kind,

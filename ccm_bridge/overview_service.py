@@ -23,10 +23,9 @@ from ccm_bridge.enrolment import Program, consent_of, ends_at
 from ccm_bridge.ledger import first_instant, next_month
 from ccm_bridge.month import Standing, Window
 from ccm_bridge.month_service import DeviceDays, Row
-from ccm_bridge.month_store import Around
 from ccm_bridge.store import Connection
 
-BUDGET_S = 0.15
+BUDGET_S = 0.12
 """How long after its beginning a look may still begin to decide rows anew."""
 
 KEPT = 40_000
@@ -139,10 +138,9 @@ def _valid_until(row: Row, *, now: datetime) -> datetime:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Overview:
-    """A practice's month: decided lines, what else each row shows, and who is not decided yet."""
+    """A practice's month: decided lines, and who is not decided yet."""
 
     lines: Sequence[Line]
-    around: Mapping[UUID, Around]
     undecided: Sequence[UUID]
 
 
@@ -176,17 +174,12 @@ class Glance:
                 self._put(patient, month, stamps[patient], line(row, now=now))
             decided += len(some)
             await asyncio.sleep(0)  # others wait for this process too
-        civil = ZoneInfo(zone)
-        around = await month_store.around(
-            conn, patients, first_instant(month, civil), first_instant(next_month(month), civil)
-        )
         return Overview(
             lines=[
                 found
                 for patient in patients
                 if (found := self._get(patient, month, stamps[patient], now)) is not None
             ],
-            around=around,
             undecided=stale[decided:],
         )
 

@@ -9,7 +9,7 @@ from zoneinfo import ZoneInfo
 import msgspec
 from psycopg.rows import dict_row
 
-from ccm_bridge import chain, fhir, month_store, packet, store, time_store
+from ccm_bridge import chain, fhir, packet, plan_store, store, time_store
 from ccm_bridge.ledger import first_instant, next_month
 from ccm_bridge.month import windows_of
 from ccm_bridge.month_service import Row, frozen_decision
@@ -61,7 +61,7 @@ async def gather(
         enrolment=known.enrolment,
         consents=known.consents,
         plan=known.plan,
-        copies=await month_store.copies(conn, known.patient_id),
+        copies=await plan_store.copies(conn, known.patient_id),
         circumstances=known.circumstances,
         entries=ledger,
         voids=voids,

@@ -11,7 +11,7 @@ from zoneinfo import ZoneInfo
 from fastapi import APIRouter, Request
 from fastapi.responses import RedirectResponse, Response
 
-from ccm_bridge import letter_service, month_service, month_store, packet_service
+from ccm_bridge import enrolment_store, letter_service, month_service, packet_service, plan_store
 from ccm_bridge.desk_web import Desk, attached, form_of, read_month, refusal, uuid_of
 from ccm_bridge.letter_service import Recipient
 from ccm_bridge.month_service import DeviceDays
@@ -36,8 +36,8 @@ def router(desk: Desk, days: DeviceDays | None, origins: Origins | None) -> APIR
         who = desk.who(request)
         async with desk.transaction(request) as conn:
             patient = (await desk.patients(conn, [patient_id])).get(patient_id)
-            versions = await month_store.versions(conn, patient_id)
-            enrolled = (await month_store.enrolments(conn, [patient_id])).get(patient_id)
+            versions = await plan_store.versions(conn, patient_id)
+            enrolled = (await enrolment_store.enrolments(conn, [patient_id])).get(patient_id)
         plan = next((one for one in versions if one.version == version), None)
         if patient is None or plan is None or form not in ("copy", "copy.pdf"):
             return gone(request)

@@ -6,7 +6,7 @@ from uuid import UUID, uuid4
 from fastapi import APIRouter, Request
 from fastapi.responses import RedirectResponse, Response
 
-from ccm_bridge import care_service, month_store, people_form
+from ccm_bridge import attestation_store, care_service, enrolment_store, people_form
 from ccm_bridge.care_form import Wrong
 from ccm_bridge.desk_web import Desk, form_of, refusal, today, uuid_of
 from ccm_bridge.service import Refused
@@ -21,8 +21,8 @@ def router(desk: Desk) -> APIRouter:
         who = desk.who(request)
         on = today(desk, who)
         async with desk.transaction(request) as conn:
-            holds = await month_store.attested(conn, on=on)
-            history = await month_store.attestations(conn)
+            holds = await attestation_store.attested(conn, on=on)
+            history = await attestation_store.attestations(conn)
             people = await desk.colleagues(conn)
         return desk.page(
             request,
@@ -74,7 +74,7 @@ def router(desk: Desk) -> APIRouter:
                     Refused(status=404, sentence="There is no such patient here."),
                     back="/care",
                 )
-            before = (await month_store.enrolments(conn, [patient_id])).get(patient_id)
+            before = (await enrolment_store.enrolments(conn, [patient_id])).get(patient_id)
             if before is None:
                 refused: Refused | None = Refused(status=409, sentence="Record the problem list first.")
             else:

@@ -10,7 +10,7 @@ from decimal import Decimal
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
-from ccm_bridge import month_store
+from ccm_bridge import enrolment_store, month_store
 from ccm_bridge.billing.book import shipped
 from ccm_bridge.billing.decision import priced
 from ccm_bridge.enrolment import Program
@@ -81,7 +81,7 @@ async def report(conn: Connection, seen: Overview, *, zone: str, month: date, no
     """What the month's rows, work and ledger add up to."""
     lines = seen.lines
     patients = [one.patient_id for one in lines]
-    known = await month_store.enrolments(conn)
+    known = await enrolment_store.enrolments(conn)
     around = await month_store.circumstances(conn, patients)
     civil = ZoneInfo(zone)
     start, end = first_instant(month, civil), first_instant(next_month(month), civil)
@@ -103,6 +103,7 @@ async def report(conn: Connection, seen: Overview, *, zone: str, month: date, no
         for one in lines
     ]
     starts = Counter(e.since.replace(day=1) for e in known.values() if e.since and e.state == "enrolled")
+    beside = await month_store.around(conn, patients, start, end)
     stayed = [
         patient
         for patient, facts in around.items()
@@ -119,7 +120,7 @@ async def report(conn: Connection, seen: Overview, *, zone: str, month: date, no
         with_minutes=sum(1 for one in lines if any(one.minutes.values())),
         live=sum(1 for one in lines if one.live),
         waits=waits(await _asked(conn, start, end), now=now),
-        episodes=sum(each.episodes for each in seen.around.values()),
+        episodes=sum(each.episodes for each in beside.values()),
         served=len(lines),
         measured=sum(1 for one in monitored if _measured(one, today)),
         monitored=len(monitored),

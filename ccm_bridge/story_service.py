@@ -10,7 +10,7 @@ from typing import Any
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
-from ccm_bridge import letter_service, month_store, store, time_store
+from ccm_bridge import letter_service, plan_store, store, time_store
 from ccm_bridge.ledger import ACTIVITIES, first_instant, next_month
 from ccm_bridge.month_service import Row
 from ccm_bridge.origins import Origins
@@ -173,7 +173,7 @@ async def _minutes(conn: Connection, row: Row, patient_id: UUID) -> list[Moment]
 
 async def _plans(conn: Connection, patient_id: UUID) -> list[Moment]:
     href = f"/care/{patient_id}"
-    versions = await month_store.versions(conn, patient_id)
+    versions = await plan_store.versions(conn, patient_id)
     drafted = [
         Moment(
             at=one.drafted_at,
@@ -203,7 +203,7 @@ async def _plans(conn: Connection, patient_id: UUID) -> list[Moment]:
             words=f"a copy of version {one['version']} went to {one['given_to']}, {one['how']}",
             href=href,
         )
-        for one in await month_store.copies(conn, patient_id)
+        for one in await plan_store.copies(conn, patient_id)
     ]
     return drafted + signed + given
 

@@ -8,7 +8,7 @@ from zoneinfo import ZoneInfo
 from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse, RedirectResponse, Response
 
-from ccm_bridge import month_store, store, time_service, time_store, timer
+from ccm_bridge import enrolment_store, plan_store, store, time_service, time_store, timer
 from ccm_bridge.desk_web import (
     Desk,
     Form,
@@ -79,8 +79,8 @@ async def panel(desk: Desk, conn: Connection, request: Request, patient_id: UUID
     if own and own.patient_id != patient_id:
         found = await desk.patients(conn, [own.patient_id])
         other = tag(own.patient_id, found.get(own.patient_id), today(desk, who))
-    enrolled = (await month_store.enrolments(conn, [patient_id])).get(patient_id) if patient_id else None
-    plan = (await month_store.plans(conn, [patient_id], before=now)).get(patient_id) if patient_id else None
+    enrolled = (await enrolment_store.enrolments(conn, [patient_id])).get(patient_id) if patient_id else None
+    plan = (await plan_store.plans(conn, [patient_id], before=now)).get(patient_id) if patient_id else None
     practice = ZoneInfo(who.zone)
     return {
         "timer": own,

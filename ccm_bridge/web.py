@@ -2,7 +2,17 @@
 
 from fastapi import APIRouter
 
-from ccm_bridge import care_web, chain_web, month_web, paper_web, people_web, task_web, time_web
+from ccm_bridge import (
+    care_web,
+    chain_web,
+    month_web,
+    packet_web,
+    paper_web,
+    patient_month_web,
+    people_web,
+    task_web,
+    time_web,
+)
 from ccm_bridge.desk_web import Desk
 from ccm_bridge.month_service import DeviceDays
 from ccm_bridge.origins import Origins
@@ -25,7 +35,9 @@ def router(
     routes.include_router(task_web.router(desk))
     routes.include_router(time_web.router(desk))
     routes.include_router(paper_web.router(desk, days, origins))
-    routes.include_router(month_web.router(desk, days, origins, last_measured))
+    routes.include_router(month_web.router(desk, days, last_measured))
+    routes.include_router(patient_month_web.router(desk, days))
+    routes.include_router(packet_web.router(desk, days, origins))
     routes.include_router(people_web.router(desk))  # before care: "practice" is no patient's id
     routes.include_router(care_web.router(desk))
     routes.include_router(chain_web.router(desk, days, origins))

@@ -21,7 +21,7 @@ from deploy.web import session
 from deploy.web.frame import Desk
 from deploy.web.site import site
 from tests.ccm_people import settle
-from tests.component.test_ccm_screens import TASK, cuffs, prepare
+from tests.component.ccm_clinic import TASK, cuffs, prepare
 
 pytestmark = [pytest.mark.stack, pytest.mark.browser]
 

@@ -7,10 +7,10 @@ from uuid import uuid4
 import psycopg
 import pytest
 
-from ccm_bridge import month_store
+from ccm_bridge import enrolment_store, plan_store
 from ccm_bridge.enrolment import Told
 from tests.ccm_people import settle
-from tests.component.test_ccm_screens import NOW, clinic, entry  # noqa: F401 - the fixture
+from tests.component.ccm_clinic import NOW, entry
 
 pytestmark = pytest.mark.stack
 
@@ -55,7 +55,7 @@ PLAN = {
 }
 
 
-async def test_from_a_problem_list_to_a_counted_minute(clinic):  # noqa: F811
+async def test_from_a_problem_list_to_a_counted_minute(clinic):
     people = clinic.people
     path = f"/care/{people.nora}"
     async with clinic.browser(people.cora) as cora, clinic.browser(people.dora) as dora:
@@ -102,7 +102,7 @@ async def test_from_a_problem_list_to_a_counted_minute(clinic):  # noqa: F811
         assert "911" in copy
 
 
-async def test_a_revoked_consent_ends_with_the_month_and_a_fact_can_be_withdrawn(clinic):  # noqa: F811
+async def test_a_revoked_consent_ends_with_the_month_and_a_fact_can_be_withdrawn(clinic):
     people = clinic.people
     path = f"/care/{people.maria}"
     async with clinic.browser(people.ana) as ana:
@@ -135,7 +135,7 @@ async def test_a_revoked_consent_ends_with_the_month_and_a_fact_can_be_withdrawn
         assert "22:00 not counted" not in (await ana.get(month)).text
 
 
-async def test_a_revised_plan_shows_what_changed_and_the_signed_one_holds_until_signed(clinic):  # noqa: F811
+async def test_a_revised_plan_shows_what_changed_and_the_signed_one_holds_until_signed(clinic):
     people = clinic.people
     path = f"/care/{people.maria}"
     async with clinic.browser(people.ana) as ana, clinic.browser(people.dora) as dora:
@@ -145,21 +145,21 @@ async def test_a_revised_plan_shows_what_changed_and_the_signed_one_holds_until_
         assert "below 135/85" in page  # struck out
         assert "below 130/80" in page
         async with people.desk(people.ana) as conn:
-            held = (await month_store.plans(conn, [people.maria], before=NOW + timedelta(days=1)))[
+            held = (await plan_store.plans(conn, [people.maria], before=NOW + timedelta(days=1)))[
                 people.maria
             ]
         assert held.version == 1
         plan = re.search(r"/plan/([0-9a-f-]{36})/sign", (await dora.get(path)).text).group(1)
         await dora.post(f"{path}/plan/{plan}/sign")
         async with people.desk(people.ana) as conn:
-            held = (await month_store.plans(conn, [people.maria], before=NOW + timedelta(days=1)))[
+            held = (await plan_store.plans(conn, [people.maria], before=NOW + timedelta(days=1)))[
                 people.maria
             ]
         assert held.version == 2
 
 
 @pytest.mark.parametrize(("name", "status"), [("hugo", 403), ("fred", 303), ("gail", 303)])
-async def test_consent_is_recorded_by_who_enrols(clinic, name, status):  # noqa: F811
+async def test_consent_is_recorded_by_who_enrols(clinic, name, status):
     people = clinic.people
     async with clinic.browser(getattr(people, name)) as browser:
         answer = await browser.post(f"/care/{people.nora}/consent", data=CONSENT)
@@ -197,7 +197,7 @@ async def test_rows_that_a_claim_rests_on_cannot_be_changed(fresh_database):
                         await conn.execute(attempt)
 
 
-async def test_a_form_sent_twice_writes_one_version(clinic):  # noqa: F811
+async def test_a_form_sent_twice_writes_one_version(clinic):
     people = clinic.people
     form = eligible(version="1", enrolment_id=str(uuid4()))
     async with clinic.browser(people.dora) as dora:
@@ -205,4 +205,4 @@ async def test_a_form_sent_twice_writes_one_version(clinic):  # noqa: F811
         again = await dora.post(f"/care/{people.maria}/enrolment", data=form)
     assert (first.status_code, again.status_code) == (303, 303)
     async with people.desk(people.ana) as conn:
-        assert len(await month_store.enrolment_versions(conn, people.maria)) == 2
+        assert len(await enrolment_store.enrolment_versions(conn, people.maria)) == 2

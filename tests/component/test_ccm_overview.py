@@ -8,13 +8,23 @@ import psycopg
 import pytest
 from msgspec import structs
 
-from ccm_bridge import care_service, month_service, month_store, time_service
+from ccm_bridge import (
+    attestation_store,
+    care_service,
+    consent_store,
+    enrolment_store,
+    month_service,
+    month_store,
+    plan_store,
+    time_service,
+)
 from ccm_bridge.enrolment import Program
 from ccm_bridge.ledger import Contact, Doing
 from ccm_bridge.month import Circumstance, DeviceDay
 from ccm_bridge.overview_service import Glance, line
+from ccm_bridge.store import By
 from tests.ccm_people import settle
-from tests.component.test_ccm_screens import NOW, TEN, prepare
+from tests.component.ccm_clinic import NOW, TEN, prepare
 
 pytestmark = pytest.mark.stack
 
@@ -148,7 +158,7 @@ async def test_every_change_is_seen_and_nothing_else_is_decided_again(practice):
     )
 
     async def plan(conn):
-        held = (await month_store.versions(conn, people.maria))[0]
+        held = (await plan_store.versions(conn, people.maria))[0]
         first["plan"] = uuid4()
         await care_service.draft(
             conn,
@@ -175,8 +185,8 @@ async def test_every_change_is_seen_and_nothing_else_is_decided_again(practice):
     )
 
     async def version(conn):
-        known = (await month_store.enrolments(conn, [people.maria]))[people.maria]
-        await month_store.add_enrolment(
+        known = (await enrolment_store.enrolments(conn, [people.maria]))[people.maria]
+        await enrolment_store.add_enrolment(
             conn,
             uuid4(),
             replace(known, version=known.version + 1, payer="commercial"),
@@ -187,14 +197,14 @@ async def test_every_change_is_seen_and_nothing_else_is_decided_again(practice):
     await change("another payer", version)
 
     async def revoke(conn):
-        given = (await month_store.consents(conn, [people.maria]))[people.maria]
+        given = (await consent_store.consents(conn, [people.maria]))[people.maria]
         ccm = next(one for one in given if one.program is Program.CCM)
         await care_service.revoke(conn, people.ana, people.maria, ccm.consent_id, reason="enough", now=NOW)
 
     await change("a revocation", revoke)
     await change(
         "an attestation that ends",
-        lambda conn: month_store.attest(
+        lambda conn: attestation_store.attest(
             conn,
             uuid4(),
             kind="access_24_7",
@@ -231,7 +241,7 @@ async def test_every_change_is_seen_and_nothing_else_is_decided_again(practice):
 
 
 def by(who):
-    return month_store.By(practice_id=who.practice_id, staff_id=who.staff_id, name=who.name, at=NOW)
+    return By(practice_id=who.practice_id, staff_id=who.staff_id, name=who.name, at=NOW)
 
 
 async def test_what_does_not_fit_the_budget_follows_with_the_next_request(practice, fresh_database):

@@ -6,8 +6,8 @@ from uuid import uuid4
 import psycopg
 import pytest
 
-from ccm_bridge import month_store
-from tests.component.test_ccm_screens import clinic, entry  # noqa: F401 - the fixture
+from ccm_bridge import enrolment_store
+from tests.component.ccm_clinic import entry
 
 pytestmark = pytest.mark.stack
 
@@ -20,7 +20,7 @@ PEOPLE = {
 LETTER = "/month/2026-11/patient/{}/letter"
 
 
-async def test_caregivers_are_told_only_what_the_patient_allowed(clinic):  # noqa: F811
+async def test_caregivers_are_told_only_what_the_patient_allowed(clinic):
     maria = clinic.people.maria
     async with clinic.browser(clinic.people.ana) as ana:
         await ana.post("/entries", data=entry(clinic.people))
@@ -59,7 +59,7 @@ async def test_caregivers_are_told_only_what_the_patient_allowed(clinic):  # noq
             await conn.execute("UPDATE ccm.letter SET words = 'other'")
 
 
-async def test_a_change_of_eligibility_keeps_the_people_and_an_old_page_is_refused(clinic):  # noqa: F811
+async def test_a_change_of_eligibility_keeps_the_people_and_an_old_page_is_refused(clinic):
     maria = clinic.people.maria
     async with clinic.browser(clinic.people.dora) as dora:
         await dora.post(f"/care/{maria}/people", data={"version": "1", **PEOPLE})
@@ -71,12 +71,12 @@ async def test_a_change_of_eligibility_keeps_the_people_and_an_old_page_is_refus
         }  # fmt: skip
         assert (await dora.post(f"/care/{maria}/enrolment", data=changed)).status_code == 303
     async with clinic.people.desk(clinic.people.dora) as conn:
-        enrolled = (await month_store.enrolments(conn, [maria]))[maria]
+        enrolled = (await enrolment_store.enrolments(conn, [maria]))[maria]
     assert enrolled.version == 3
     assert [one.name for one in enrolled.profile.caregivers] == ["Lucia Gomez", "Pablo Gomez"]
 
 
-async def test_an_attestation_that_no_longer_holds_takes_the_months_support_away(clinic):  # noqa: F811
+async def test_an_attestation_that_no_longer_holds_takes_the_months_support_away(clinic):
     maria = clinic.people.maria
     async with clinic.browser(clinic.people.gail) as gail, clinic.browser(clinic.people.ana) as ana:
         await ana.post("/entries", data=entry(clinic.people))
@@ -96,7 +96,7 @@ async def test_an_attestation_that_no_longer_holds_takes_the_months_support_away
         assert "99490" not in (await ana.get("/month/2026-11/claims.csv")).text
 
 
-async def test_a_problem_list_comes_in_as_fhir_from_a_file(clinic):  # noqa: F811
+async def test_a_problem_list_comes_in_as_fhir_from_a_file(clinic):
     nora = {"resourceType": "Patient", "id": "n", "identifier": [{"value": "MRN-nora"}]}
     listed = [
         {
@@ -116,7 +116,7 @@ async def test_a_problem_list_comes_in_as_fhir_from_a_file(clinic):  # noqa: F81
     assert "2 chronic conditions" in page
 
 
-async def test_a_goal_in_numbers_is_linked_to_the_readings_that_follow_it(clinic):  # noqa: F811
+async def test_a_goal_in_numbers_is_linked_to_the_readings_that_follow_it(clinic):
     maria = clinic.people.maria
     plan = {
         "version": "1", "review_on": "2027-11-01", "problem_0": "Hypertension", "problem_icd10_0": "I10", "outcome_0": "controlled",

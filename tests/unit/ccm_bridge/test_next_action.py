@@ -8,8 +8,8 @@ import pytest
 from msgspec import structs
 
 from ccm_bridge.month import Standing
+from ccm_bridge.month_row import next_action
 from ccm_bridge.month_store import Around
-from ccm_bridge.month_web import next_action
 from ccm_bridge.overview_service import Line
 
 ON = date(2026, 11, 20)
