@@ -62,10 +62,11 @@ class AlertsRoom:
         3. Decide score by score, in order: pure.
         4. Write episodes, evidence and transitions; their events leave with the pump's outbox.
         """
-        new = await store.observe(conn, events)
-        scores = [scored for scored in events if _first(scored, new)]
-        await store.expect(conn, [s for s in scores if not s.history], every=self._policy.expect_every)
-        outcomes = await self._triage(conn, scores, now=now)
+        async with conn.pipeline():
+            new = await store.observe(conn, events)
+            scores = [scored for scored in events if _first(scored, new)]
+            await store.expect(conn, [s for s in scores if not s.history], every=self._policy.expect_every)
+            outcomes = await self._triage(conn, scores, now=now)
         return [t.event() for t in outcomes]
 
     async def _triage(

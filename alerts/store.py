@@ -219,11 +219,12 @@ async def _update(
     query = f"""UPDATE alerts.episode e SET {sets}
                   FROM jsonb_populate_recordset(NULL::alerts.episode, %s) v
                   JOIN unnest(%s::uuid[], %s::int[]) AS found (episode_id, number) USING (episode_id)
-                 WHERE e.episode_id = v.episode_id AND e.number = found.number"""  # noqa: S608
+                 WHERE e.episode_id = v.episode_id AND e.number = found.number RETURNING 1"""  # noqa: S608
     ids = [e.episode_id for e in episodes]
     done = await conn.execute(query, (_text(episodes), ids, [before[i] for i in ids]))
-    if done.rowcount != len(episodes):
-        raise Overtaken(f"{len(episodes) - done.rowcount} of {len(episodes)} episodes moved while locked")
+    changed = len(await done.fetchall())  # not rowcount: a pipeline knows it only when the answer is read
+    if changed != len(episodes):
+        raise Overtaken(f"{len(episodes) - changed} of {len(episodes)} episodes moved while locked")
 
 
 async def _insert_transitions(conn: AsyncConnection, transitions: Sequence[Transition]) -> None:

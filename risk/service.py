@@ -83,14 +83,15 @@ class RiskRoom:
         if not events:
             return []
         keys = [(event.patient_id, event.kind) for event in events]
-        missing = {key[0] for key in keys if key not in self._memories}
-        loaded = await store.memories(conn, missing) if missing else {}
+        loaded, decided = await store.known(
+            conn,
+            list({patient_id for patient_id, kind in keys if (patient_id, kind) not in self._memories}),
+            list({event.patient_id for event in events}),
+            list({event.practice_id for event in events}),
+        )
         memories = {key: self._memories[key] for key in keys if key in self._memories} | {
             key: memory for key, memory in loaded.items() if key not in self._memories
         }
-        decided = await store.decided(
-            conn, list({event.patient_id for event in events}), list({event.practice_id for event in events})
-        )
         plans = [decided.plan(event.practice_id, event.patient_id, event.effective_at) for event in events]
         before = dict(memories) if self._shadow else memories
         scored = score_all(memories, events, plans, self._model)
@@ -98,8 +99,9 @@ class RiskRoom:
             key: (event.practice_id, key, memories[key], event.effective_at)
             for key, event in zip(keys, events, strict=True)
         }
-        await store.keep(conn, list(changed.values()))
-        await store.tell(conn, scored)
+        async with conn.pipeline():
+            await store.keep(conn, list(changed.values()))
+            await store.tell(conn, scored)
         if self._shadow:
             await self._beside(conn, before, events, plans, self._shadow)
         self._hold(memories)

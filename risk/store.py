@@ -48,8 +48,11 @@ DECISIONS: LiteralString = """
 
 async def memories(conn: psycopg.AsyncConnection[Any], patients: Iterable[UUID]) -> dict[Key, bytes]:
     """The memories of many patients in one query."""
-    cursor = await conn.execute(MEMORIES, (list(patients),), binary=True)
-    return {(patient_id, Kind(kind)): bytes(memory) for patient_id, kind, memory in await cursor.fetchall()}
+    return _memories(await (await conn.execute(MEMORIES, (list(patients),), binary=True)).fetchall())
+
+
+def _memories(rows: Sequence[tuple[Any, ...]]) -> dict[Key, bytes]:
+    return {(patient_id, Kind(kind)): bytes(memory) for patient_id, kind, memory in rows}
 
 
 async def keep(
@@ -147,11 +150,24 @@ class Decided:
 async def decided(
     conn: psycopg.AsyncConnection[Any], patients: Sequence[UUID], practices: Sequence[int]
 ) -> Decided:
-    """Everything decided about the patients of a batch, in two queries that mostly find nothing."""
+    """Everything decided about some patients, in two queries that mostly find nothing."""
+    return (await known(conn, [], patients, practices))[1]
+
+
+async def known(
+    conn: psycopg.AsyncConnection[Any],
+    unremembered: Sequence[UUID],
+    patients: Sequence[UUID],
+    practices: Sequence[int],
+) -> tuple[dict[Key, bytes], Decided]:
+    """What a batch needs to know, in one trip: the memories that are not held, and what people decided."""
     asked = {"patients": patients, "practices": practices}
-    overrides = await (await conn.execute(OVERRIDES, asked)).fetchall()
-    decisions = await (await conn.execute(DECISIONS, asked)).fetchall()
-    return Decided(overrides, decisions)
+    async with conn.pipeline():
+        kept = await conn.execute(MEMORIES, (unremembered,), binary=True) if unremembered else None
+        overrides = await conn.execute(OVERRIDES, asked)
+        decisions = await conn.execute(DECISIONS, asked)
+        found = _memories(await kept.fetchall()) if kept else {}
+        return found, Decided(await overrides.fetchall(), await decisions.fetchall())
 
 
 def packaged_model() -> Model:

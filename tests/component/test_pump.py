@@ -218,8 +218,8 @@ async def test_a_pump_that_was_replaced_commits_nothing_and_forgets(world):
 class Unfenced(Pump):
     """Broken on purpose: writes whoever owns the partition."""
 
-    async def _fenced(self, conn, claims, polled):
-        return {tp: polled[tp] for tp in claims}
+    async def _fenced(self, conn, claims, polled, events):
+        return {tp: polled[tp] for tp in claims}, await self._unseen(conn, events)
 
 
 class Forgetful(Pump):
