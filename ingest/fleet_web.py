@@ -70,7 +70,7 @@ def router(desk: Desk) -> APIRouter:
             "ingest/fleet.html",
             gateways=gateways,
             waiting=waiting,
-            states={row["gateway_id"]: state(row, now=now) for row in gateways},
+            states={row["gateway_id"]: gateway_state(row, now=now) for row in gateways},
             acts=desk.who(request).role == ADMIN,
             ends_soon=now + ENDS_SOON,
             kept_days=KEPT_DAYS,
@@ -129,12 +129,3 @@ def router(desk: Desk) -> APIRouter:
 async def _or(done: Awaitable[bool], otherwise: str) -> str | None:
     """Nothing to say if it was done."""
     return None if await done else otherwise
-
-
-def state(row: dict[str, Any], *, now: datetime) -> tuple[str, str]:
-    """(state, in words), as on the devices page; a vendor's cloud has no heartbeat, and a revoked gateway no excuse."""
-    if row["revoked_at"] is not None:
-        return "bad", "revoked"
-    if row["vendor"] is not None:
-        return ("ok", f"cloud of {row['vendor']}") if row["last_seen"] else ("warn", "has not posted yet")
-    return gateway_state(row, now=now)

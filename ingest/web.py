@@ -43,8 +43,10 @@ class Desk(Protocol):
 
 
 GATEWAYS: Final = """
-    SELECT gateway_id, playback, online, last_seen, clock_error, outbox_depth, outbox_full, agent
-      FROM ingest.gateway ORDER BY gateway_id"""
+    SELECT g.gateway_id, g.playback, g.online, g.last_seen, g.clock_error, g.outbox_depth, g.outbox_full, g.agent,
+           g.revoked_at, w.vendor
+      FROM ingest.gateway g LEFT JOIN (SELECT source_id, vendor FROM ingest.webhook) w ON w.source_id = g.gateway_id
+     WHERE g.revoked_at IS NULL ORDER BY g.gateway_id"""
 DEVICES: Final = """
     SELECT d.device_id, d.model, d.family, d.shared, d.battery_percent, d.last_event, d.last_event_at, a.patient_id, a.slot,
            last.effective_at, last.received_at, last.gateway_id
@@ -109,7 +111,18 @@ def router(desk: Desk, strongbox: Strongbox | None = None) -> APIRouter:
 
 
 def gateway_state(row: Mapping[str, Any], *, now: datetime) -> tuple[str, str]:
-    """(state, in words): `ok`, `warn` or `bad`, the worst first."""
+    """(state, in words): `ok`, `warn` or `bad`, the worst first.
+
+    A vendor's cloud has no heartbeat: it is there whenever it posts. A revoked gateway has no excuse.
+    """
+    if row["revoked_at"] is not None:
+        return "bad", "revoked"
+    if row["vendor"] is not None:
+        return ("ok", f"cloud of {row['vendor']}") if row["last_seen"] else ("warn", "has not posted yet")
+    return _heartbeat_state(row, now=now)
+
+
+def _heartbeat_state(row: Mapping[str, Any], *, now: datetime) -> tuple[str, str]:
     if row["last_seen"] is None:
         return "warn", "never heard of"
     if not row["online"]:
