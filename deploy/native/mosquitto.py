@@ -13,10 +13,11 @@ from pathlib import Path
 
 from deploy.native import unprivileged
 from deploy.native.certificates import BRIDGE, Authority
-from deploy.native.processes import Processes, until
+from deploy.native.processes import NotReadyError, Processes, until
 from deploy.native.progress import Say
 
 NAME = "mosquitto"
+UNREADABLE = "Couldn't open database"
 
 CONFIGURATION = """\
 per_listener_settings false
@@ -81,7 +82,11 @@ class Mosquitto:
         self._authority = authority
 
     def start(self, say: Say) -> None:
-        """Write its configuration and wait until it listens."""
+        """Write its configuration and wait until it listens.
+
+        A save that met a full disk leaves half a file, with which the broker does not start again: it is put aside.
+        What was in it the gateways still have.
+        """
         if self._processes.alive(NAME):
             return
         self.folder.mkdir(parents=True, exist_ok=True)
@@ -92,6 +97,17 @@ class Mosquitto:
         acl.write_text(ACCESS)
         acl.chmod(0o600)
         self._take_certificates()
+        try:
+            self._launch(say)
+        except NotReadyError:
+            memory = self.folder / "mosquitto.db"
+            if UNREADABLE not in self._processes.tail(NAME) or not memory.exists():
+                raise
+            say(f"  {memory} cannot be read; it is put aside, and the gateways send again")
+            memory.replace(memory.with_suffix(".broken"))
+            self._launch(say)
+
+    def _launch(self, say: Say) -> None:
         command: list[str | Path] = [
             *unprivileged.prefix(),
             self._program,

@@ -121,6 +121,16 @@ def test_a_server_that_was_killed_is_started_again_where_it_was(stack, server):
     assert said[0] == f"{server} ended; starting it again"
 
 
+def test_a_broker_whose_memory_is_half_a_file_starts_without_it(stack):
+    stack.kill("mosquitto")
+    memory = stack.folder / "mosquitto" / "mosquitto.db"
+    memory.unlink(missing_ok=True)
+    memory.write_bytes(b"\0")  # what a save leaves that met a full disk
+    stack.restart("mosquitto")
+    assert stack.alive("mosquitto")
+    assert memory.with_suffix(".broken").read_bytes() == b"\0"
+
+
 class Broken:
     """A server that never starts."""
 
