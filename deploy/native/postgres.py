@@ -42,6 +42,7 @@ SETTINGS = {
     "shared_buffers": "256MB",
     "max_wal_size": "2GB",
     "jit": "off",  # our queries are short
+    "dynamic_shared_memory_type": "mmap",  # in its own folder: killed, it would leave segments in /dev/shm
     "idle_in_transaction_session_timeout": "60s",  # a frozen worker must not hold a fence for ever
     "max_worker_processes": "16",
     "log_parameter_max_length": "0",  # no health data in the log
