@@ -11,7 +11,7 @@ import pytest
 from risk import drift
 from risk.events import Concern
 from risk.memory import PRESSURE
-from risk.replay import reading_of, replay
+from risk.replay import POSSIBLE, reading_of, replay
 from risk.scoring import Model
 from risk.training.streams import (
     PRESSURE_CHANGES,
@@ -71,7 +71,8 @@ def through_the_scorer(streams, values=None):
             at = (ORIGIN + timedelta(days=float(day))).isoformat()
             readings.append(
                 reading_of(
-                    {"patient_id": str(place), "effective_at": at, **{k: str(v) for k, v in row.items()}},
+                    {"patient_id": str(place), "effective_at": at}
+                    | {k: str(np.clip(v, *POSSIBLE[k])) for k, v in row.items()},
                     line=0,
                 )
             )
