@@ -1,6 +1,6 @@
 """Ours at the same job and at the whole of scoring, through the real pump and relay, and a consumer that does nothing.
 
-`python -m tests.bench.risk_rivals noop|slope|risk COUNT` with LAMPLIGHT_KAFKA and LAMPLIGHT_DATABASE; one JSON line.
+`python -m tests.bench.risk_rivals noop|slope|risk COUNT [TOPIC]` with LAMPLIGHT_KAFKA and LAMPLIGHT_DATABASE; one JSON line.
 """
 
 import asyncio
@@ -139,9 +139,9 @@ async def noop(settings, watch):
     await reader.stop()
 
 
-async def ours(who, settings, watch):
+async def ours(who, settings, watch, topic):
     room = SlopeRoom(watch) if who == "slope" else Watched(watch)
-    course = Course(room=who, source=READINGS, reads=Reading, target=SCORES)
+    course = Course(room=who, source=topic, reads=Reading, target=SCORES)
     async with AsyncExitStack() as opened, asyncio.TaskGroup() as group:
         pool = await opened.enter_async_context(database.pool(settings.database, size=4))
         relay = Relay(who, bootstrap=settings.kafka, dsn=settings.database, meter=watch)
@@ -157,7 +157,8 @@ async def ours(who, settings, watch):
 async def main():
     who, count = sys.argv[1], int(sys.argv[2])
     watch = Watch(count, outs=who != "noop")
-    await (noop(read(os.environ), watch) if who == "noop" else ours(who, read(os.environ), watch))
+    topic = sys.argv[3] if len(sys.argv) > 3 else READINGS
+    await (noop(read(os.environ), watch) if who == "noop" else ours(who, read(os.environ), watch, topic))
     watch.tell()
 
 

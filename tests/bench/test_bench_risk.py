@@ -21,6 +21,7 @@ from uuid import UUID, uuid4
 import msgspec
 import psycopg
 import pytest
+from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from sklearn.linear_model import LogisticRegression
 
 from deploy import bus
@@ -30,7 +31,6 @@ from risk.features import NAMES
 from risk.measures import NO_PLAN
 from risk.memory import GLUCOSE, PRESSURE, empty
 from risk.scoring import score_all
-from risk.service import RiskRoom
 from risk.store import packaged_model
 from tests.bench.slope import step
 
@@ -200,51 +200,83 @@ def test_a_reading_costs_the_same_with_a_million_patients(capsys):
     assert max(len(empty(PRESSURE)), len(empty(GLUCOSE))) <= 4096
 
 
+GROWTH = tuple(sorted({1_000, 10_000, 100_000, PATIENTS}))
+"""Patients in the tables of the room."""
+
+
 @pytest.mark.stack
-def test_a_reading_costs_the_same_with_a_million_memories_in_the_database(fresh_database, capsys):
-    """The room on the real database, nothing held: every memory of a batch is fetched and written back."""
+def test_a_reading_costs_the_same_with_a_million_patients_in_the_database(
+    stack, fresh_database, tmp_path, capsys
+):
+    """Through the real pump, nothing held: every memory is fetched and written back, a reading of each of many patients."""
     draw, told = random.Random(3), []
     memory = warm(Kind.BLOOD_PRESSURE, draw)
-    for count in (1_000, PATIENTS // 5):
-        with psycopg.connect(fresh_database.superuser, autocommit=True) as conn:
-            conn.execute("TRUNCATE risk.memory, risk.score")
-            conn.execute(
-                """INSERT INTO risk.memory SELECT 1, md5('p' || n)::uuid, 'bp', %s, %s FROM generate_series(1, %s) n""",
-                (memory, START + timedelta(days=64), count),
-            )
-            conn.execute("ANALYZE risk.memory")
-            conn.execute("CHECKPOINT")
-            patients = [
-                r[0] for r in conn.execute("SELECT patient_id FROM risk.memory ORDER BY random() LIMIT 16000")
-            ]
-        told.append((count, *asyncio.run(_through_the_room(fresh_database.pipeline, patients, draw))))
-    with capsys.disabled():
-        print(f"\nGrowth, every memory fetched from the database and written back, batches of 500, {load()}")
-        for count, wall, cpu in told:
-            print(f"  {count:9,} memories: {wall:5.0f} us a reading, of these {cpu:5.0f} us of this process")
-        print(
-            f"  {told[-1][1] / told[0][1]:.2f} times as long, {told[-1][2] / told[0][2]:.2f} times the processor"
+    for count in GROWTH:
+        fill_tables(fresh_database.superuser, count, memory)
+        some = (
+            [draw.randrange(count) for _ in range(MANY)] if count < MANY else draw.sample(range(count), MANY)
         )
-
-
-async def _through_the_room(dsn, patients, draw, batch=500, batches=16):
-    spent = []
-    async with await psycopg.AsyncConnection.connect(dsn) as conn:
-        for turn in range(batches):
-            room = RiskRoom()
-            some = draw.sample(patients, min(batch, len(patients)))
-            readings = [a_reading(one, START + timedelta(days=65 + turn / 100), draw) for one in some]
-            wall, cpu = time.perf_counter(), time.process_time()
-            async with conn.transaction():
-                await room.handle(conn, readings, now=START)
-            spent.append(
-                (
-                    1e6 * (time.perf_counter() - wall) / len(some),
-                    1e6 * (time.process_time() - cpu) / len(some),
-                )
+        topic = f"bench-growth-{count}"
+        asyncio.run(fill_topic(stack.kafka, topic, [patient_of(n) for n in some], draw))
+        told.append((count, turn("risk", stack, fresh_database, tmp_path, topic=topic, keep=True)))
+        with psycopg.connect(fresh_database.superuser) as conn:
+            ((many,),) = conn.execute("SELECT count(*) FROM risk.score WHERE tier <> 'filler'").fetchall()
+        assert many == MANY, "no figure: stored differs from sent"
+    with capsys.disabled():
+        print(f"\nGrowth through the real pump, {MANY} readings, nothing held, {load()}")
+        for count, one in told:
+            print(
+                f"  {count:9,} patients, {count * ROWS_EACH:9,} scores: {1e6 * one['seconds'] / MANY:5.0f} us a reading, "
+                f"of its process {1e6 * one['cpu'] / MANY:5.0f}, of PostgreSQL {1e6 * one['postgres'] / MANY:5.0f}"
             )
-    walls, cpus = zip(*spent[2:], strict=True)
-    return statistics.median(walls), statistics.median(cpus)
+
+
+ROWS_EACH = 2
+
+
+def patient_of(number):
+    return UUID(int=(0x9E3779B97F4A7C15F39CC0605CEDC835 * (number + 1)) % 2**128)
+
+
+def fill_tables(dsn, count, memory):
+    """So many patients with a memory each, and some scores; spread over the index as random ids are."""
+    with psycopg.connect(dsn, autocommit=True) as conn:
+        conn.execute("TRUNCATE pump.partition, pump.seen, pump.outbox, risk.memory, risk.score")
+        at = START + timedelta(days=64)
+        with (
+            conn.cursor() as cursor,
+            cursor.copy(
+                "COPY risk.memory (practice_id, patient_id, kind, memory, latest_at) FROM STDIN (FORMAT BINARY)"
+            ) as rows,
+        ):
+            rows.set_types(["int4", "uuid", "text", "bytea", "timestamptz"])
+            for number in range(count):
+                rows.write_row((1, patient_of(number), "bp", memory, at))
+        conn.execute(
+            """INSERT INTO risk.score (practice_id, patient_id, event_id, reading_id, effective_at, kind, tier, scored)
+               SELECT 1, patient_id, gen_random_uuid(), gen_random_uuid(), latest_at - day * interval '20 days', 'bp',
+                      'filler', '{}' FROM risk.memory, generate_series(0, %s) AS day""",
+            (ROWS_EACH - 1,),
+        )
+        conn.execute("ANALYZE risk.memory")
+        conn.execute("CHECKPOINT")
+
+
+async def fill_topic(kafka, topic, patients, draw):
+    """One reading of each of these patients, in this order."""
+    admin = AIOKafkaAdminClient(bootstrap_servers=kafka)
+    await admin.start()
+    await admin.create_topics([NewTopic(topic, 8, 1)])
+    await admin.close()
+    await bus.ensure_topics(kafka, partitions=8, replication=1)
+    encode = msgspec.json.Encoder().encode
+    records = [
+        Record(topic, str(one).encode(), encode(a_reading(one, START + timedelta(days=65, seconds=n), draw)))
+        for n, one in enumerate(patients)
+    ]
+    async with bus.producer(kafka) as out:
+        for start in range(0, len(records), 2_000):
+            await send(out, records[start : start + 2_000])
 
 
 # Beside Quix Streams -------------------------------------------------------------------------------------------------
@@ -300,12 +332,13 @@ async def fill(kafka):
             await send(out, records[start : start + 2_000])
 
 
-def turn(who, stack, fresh_database, folder):
+def turn(who, stack, fresh_database, folder, *, topic=READINGS, keep=False):
     """One rival from the beginning of the topic to its end, in a process of its own."""
     with psycopg.connect(fresh_database.superuser, autocommit=True) as conn:
-        conn.execute(
-            "TRUNCATE pump.partition, pump.seen, pump.outbox, risk.memory, risk.score, public.bench_slope"
-        )
+        if not keep:
+            conn.execute(
+                "TRUNCATE pump.partition, pump.seen, pump.outbox, risk.memory, risk.score, public.bench_slope"
+            )
         conn.execute("CHECKPOINT")
     environment = {
         **os.environ, **ONE_THREAD, "LAMPLIGHT_KAFKA": stack.kafka, "LAMPLIGHT_DATABASE": fresh_database.pipeline,
@@ -317,7 +350,7 @@ def turn(who, stack, fresh_database, folder):
             who.removeprefix("quix "), str(folder / group),
         ]  # fmt: skip
     else:
-        command = [sys.executable, "-m", "tests.bench.risk_rivals", who, str(MANY)]
+        command = [sys.executable, "-m", "tests.bench.risk_rivals", who, str(MANY), topic]
     before = servers(stack)
     done = subprocess.run(
         command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=PATIENCE_S, check=False
