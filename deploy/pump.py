@@ -39,8 +39,9 @@ from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, ConsumerRecord
 from aiokafka.errors import CommitFailedError, IllegalStateError, KafkaError
 from psycopg_pool import AsyncConnectionPool
 
-from deploy import failpoints
+from deploy import failpoints, pump_store
 from deploy.database import OUTAGES, TOO_SLOW, Connection, steadily
+from deploy.pump_store import Held, Outgoing
 
 log = structlog.get_logger()
 
@@ -225,25 +226,9 @@ class Pump(ConsumerRebalanceListener, Generic[E]):  # type: ignore[misc]
     async def _claim(self, tp: TopicPartition) -> None:
         """Take the partition: a new epoch shuts out whoever had it, and reading goes on where the database says."""
 
-        async def take() -> tuple[int, int, int]:
-            async with self._pool.connection() as conn, conn.transaction():
-                row = await (
-                    await conn.execute(
-                        """INSERT INTO pump.partition AS p (room, topic, partition, epoch, owner)
-                           VALUES (%(room)s, %(topic)s, %(partition)s, 1, %(owner)s)
-                           ON CONFLICT (room, topic, partition) DO UPDATE
-                              SET epoch = p.epoch + 1, owner = excluded.owner, moved_at = now()
-                           RETURNING epoch, next_offset, tries""",
-                        {
-                            "room": self._course.room,
-                            "topic": tp.topic,
-                            "partition": tp.partition,
-                            "owner": self._owner,
-                        },
-                    )
-                ).fetchone()
-                assert row is not None  # noqa: S101 - an upsert returns its row
-                return row[0], row[1], row[2]
+        async def take() -> Held:
+            async with self._pool.connection() as conn:
+                return await pump_store.claim(conn, self._course.room, tp, owner=self._owner)
 
         epoch, offset, tries = await steadily(self._pool, take, what="claim")
         self._room.forget()  # state kept for this partition may be older than the database's
@@ -276,11 +261,7 @@ class Pump(ConsumerRebalanceListener, Generic[E]):  # type: ignore[misc]
     async def _from_the_start(self, tp: TopicPartition, epoch: int) -> int:
         """Read all of it: what was served is recognised by its id; to go on at the old offset would skip what is new."""
         async with self._pool.connection() as conn:
-            await conn.execute(
-                """UPDATE pump.partition SET next_offset = 0
-                    WHERE room = %s AND topic = %s AND partition = %s AND epoch = %s""",
-                (self._course.room, tp.topic, tp.partition, epoch),
-            )
+            await pump_store.rewind(conn, self._course.room, tp, epoch)
         return 0
 
     async def _serve(self, polled: dict[TopicPartition, list[ConsumerRecord]]) -> None:
@@ -311,14 +292,7 @@ class Pump(ConsumerRebalanceListener, Generic[E]):  # type: ignore[misc]
 
         async def count() -> int:
             async with self._pool.connection() as conn:
-                row = await (
-                    await conn.execute(
-                        """UPDATE pump.partition SET tries = tries + 1
-                            WHERE room = %s AND topic = %s AND partition = %s AND epoch = %s RETURNING tries""",
-                        (self._course.room, tp.topic, tp.partition, claim.epoch),
-                    )
-                ).fetchone()
-                return row[0] if row else 0  # replaced meanwhile: the fence will say so
+                return await pump_store.begin(conn, self._course.room, tp, claim.epoch)
 
         claim.tries = await steadily(self._pool, count, what="begin")
         claim.begun = True
@@ -441,7 +415,8 @@ class Pump(ConsumerRebalanceListener, Generic[E]):  # type: ignore[misc]
                     counts = len(new), len(events) - len(new), 0
                 async with conn.pipeline():
                     await self._send(conn, out)
-                    await self._progress(conn, {tp: some[-1].offset + 1 for tp, some in fresh.items()})
+                    reached = {tp: some[-1].offset + 1 for tp, some in fresh.items()}
+                    await pump_store.progress(conn, self._course.room, reached)
                     failpoints.hit("pump.before_commit")
                     await conn.commit()
         failpoints.hit("pump.after_commit")
@@ -456,42 +431,16 @@ class Pump(ConsumerRebalanceListener, Generic[E]):  # type: ignore[misc]
     ) -> tuple[dict[TopicPartition, list[ConsumerRecord]], list[E]]:
         """Lock the partitions' rows under our epochs, or Replaced; which records and which events are new.
 
-        Rows in one order, and before the events, so that two pumps cannot deadlock.
+        Rows before events, so that two pumps cannot deadlock.
         """
         async with conn.pipeline():
-            rows = await conn.execute(
-                """SELECT topic, partition, next_offset FROM pump.partition
-                    WHERE room = %s
-                      AND (topic, partition, epoch) IN (SELECT * FROM unnest(%b::text[], %b::int[], %b::bigint[]))
-                    ORDER BY topic, partition FOR UPDATE""",
-                (
-                    self._course.room,
-                    [tp.topic for tp in claims],
-                    [tp.partition for tp in claims],
-                    [claim.epoch for claim in claims.values()],
-                ),
-            )
+            rows = await pump_store.lock(conn, self._course.room, {tp: c.epoch for tp, c in claims.items()})
             unseen = await self._unseen(conn, events)
             first = {TopicPartition(topic, n): offset for topic, n, offset in await rows.fetchall()}
         for tp in sorted(claims.keys() - first.keys()):
             raise Replaced(tp)
         fresh = {tp: [r for r in polled[tp] if r.offset >= first[tp]] for tp in claims}
         return {tp: some for tp, some in fresh.items() if some}, unseen
-
-    async def _progress(self, conn: Connection, reached: dict[TopicPartition, int]) -> None:
-        if not reached:
-            return
-        await conn.execute(
-            """UPDATE pump.partition p SET next_offset = r.next_offset, tries = 0, moved_at = now()
-                 FROM unnest(%b::text[], %b::int[], %b::bigint[]) AS r (topic, partition, next_offset)
-                WHERE p.room = %s AND p.topic = r.topic AND p.partition = r.partition""",
-            (
-                [tp.topic for tp in reached],
-                [tp.partition for tp in reached],
-                list(reached.values()),
-                self._course.room,
-            ),
-        )
 
     async def _each(
         self, conn: Connection, records: list[ConsumerRecord], park: str | None
@@ -526,20 +475,8 @@ class Pump(ConsumerRebalanceListener, Generic[E]):  # type: ignore[misc]
         """Keep the record aside, tell the room, and say it loudly; the message of the error may quote health data."""
         frame = traceback.extract_tb(error.__traceback__)[-1:]
         reason = " ".join([type(error).__name__, *(f"at {Path(f.filename).name}:{f.lineno}" for f in frame)])
-        await conn.execute(
-            """INSERT INTO pump.parked (room, topic, partition, record_offset, event_id, key, value, error)
-               VALUES (%s, %s, %s, %s, %s, %s, %s, %s) ON CONFLICT DO NOTHING""",
-            (
-                self._course.room,
-                record.topic,
-                record.partition,
-                record.offset,
-                event and event.event_id,
-                record.key,
-                record.value,
-                reason,
-            ),
-        )
+        event_id = None if event is None else event.event_id
+        await pump_store.put_aside(conn, self._course.room, record, event_id, reason=reason)
         log.error(
             "pump.parked",
             room=self._course.room,
@@ -568,14 +505,7 @@ class Pump(ConsumerRebalanceListener, Generic[E]):  # type: ignore[misc]
             by_id.setdefault(event.event_id, event)  # the first of equals stays
         if self._course.recognises or not by_id:
             return list(by_id.values())
-        rows = await (
-            await conn.execute(
-                """INSERT INTO pump.seen (room, event_id) SELECT %s, unnest(%b::uuid[])
-                   ON CONFLICT DO NOTHING RETURNING event_id""",
-                (self._course.room, sorted(by_id)),  # sorted: two rooms' transactions cannot deadlock
-            )
-        ).fetchall()
-        new = {row[0] for row in rows}
+        new = await pump_store.mark(conn, self._course.room, list(by_id))
         return [event for event in by_id.values() if event.event_id in new]
 
     async def _send(self, conn: Connection, out: Sequence[Keyed]) -> None:
@@ -583,19 +513,8 @@ class Pump(ConsumerRebalanceListener, Generic[E]):  # type: ignore[misc]
             return
         if self._course.target is None:
             raise TypeError(f"room {self._course.room} ends the line but returned {len(out)} events")
-        await conn.execute(
-            """INSERT INTO pump.outbox (room, topic, key, event_id, payload)
-               SELECT %s, %s, key, event_id, payload
-                 FROM unnest(%b::text[], %b::uuid[], %b::bytea[]) WITH ORDINALITY AS t(key, event_id, payload, n)
-                ORDER BY n""",
-            (
-                self._course.room,
-                self._course.target,
-                [str(event.patient_id) for event in out],
-                [event.event_id for event in out],
-                [self._encoder.encode(event) for event in out],
-            ),
-        )
+        told = [Outgoing(str(one.patient_id), one.event_id, self._encoder.encode(one)) for one in out]
+        await pump_store.send(conn, self._course.room, self._course.target, told)
 
     async def _tell_lag(self) -> None:
         """Kafka's group offsets and our gauge, for people who look at lag; failing to tell harms nothing."""

@@ -256,9 +256,25 @@ async def test_without_remembering_a_fact_told_twice_counts_twice(world):
     assert await world.totals() == {maria: 6}, "the negative control no longer shows the fault"
 
 
-async def test_poison_is_parked_and_the_patient_behind_it_is_served(world):
+class Dividing(Summing):
+    """Lets the database find the poison, in the middle of a pipeline."""
+
+    async def handle(self, conn, events, *, now):
+        poison, self.poison = self.poison, None
+        try:
+            async with conn.pipeline():
+                out = await super().handle(conn, events, now=now)
+                for event in events:
+                    await conn.execute("SELECT 1 / (%s - %s)", (event.n, poison))
+                return out
+        finally:
+            self.poison = poison
+
+
+@pytest.mark.parametrize("kind", [Summing, Dividing])
+async def test_poison_is_parked_and_the_patient_behind_it_is_served(world, kind):
     maria, jose, meter = uuid4(), uuid4(), Quiet()
-    async with world.pumping(Summing(poison=13), meter):
+    async with world.pumping(kind(poison=13), meter):
         await world.tell(*beats(maria, [1, 13, 2]), b"not an event", *beats(jose, [7]))
         await until(lambda: _is(lambda: meter.parked == 2 and meter.events >= 3))
     assert await world.totals() == {maria: 3, jose: 7}
