@@ -51,10 +51,15 @@ def of_the_fleet(context: typer.Context) -> None:
     """A gateway: keeps readings on disk until ingest has them. Its certificate is its name."""
     if context.invoked_subcommand in FLEET:
         here()
+    elif context.invoked_subcommand in AT_HOME:
+        logs.configure("gateway", human=sys.stderr.isatty())
 
 
 FLEET = frozenset({"requests", "approve", "revoke", "resync", "set", "commands"})
 """What is done where the database is, not on a gateway."""
+
+AT_HOME = frozenset({"run", "play"})
+"""What runs for years on a small box: its log is a service's log."""
 
 
 class Service(StrEnum):

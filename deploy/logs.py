@@ -1,11 +1,13 @@
 """Structured logs: an event code and numbers. Never a payload, a name, a value or a parser's message."""
 
+import contextlib
+import io
 import logging
 import sys
 import traceback
 from pathlib import Path
 from types import TracebackType
-from typing import TypeAlias
+from typing import TextIO, TypeAlias, cast
 
 import structlog
 
@@ -27,7 +29,7 @@ def configure(service: str, *, human: bool) -> None:
             _placed,
             render,
         ],
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        logger_factory=structlog.PrintLoggerFactory(cast("TextIO", _Paper())),
         cache_logger_on_first_use=True,
     )
     structlog.contextvars.bind_contextvars(service=service)
@@ -38,6 +40,19 @@ def configure(service: str, *, human: bool) -> None:
     _listen(kafka, _Place("%(levelname)s %(name)s %(message)s"))
     kafka.propagate = False
     sys.excepthook = _crashed
+
+
+class _Paper(io.TextIOBase):
+    """Standard error; a line that its full disk does not take is lost, and its writer goes on."""
+
+    def write(self, line: str) -> int:
+        with contextlib.suppress(OSError):
+            sys.stderr.write(line)
+        return len(line)
+
+    def flush(self) -> None:
+        with contextlib.suppress(OSError):
+            sys.stderr.flush()
 
 
 def _placed(_logger: object, _name: str, event: structlog.typing.EventDict) -> structlog.typing.EventDict:
