@@ -40,6 +40,7 @@ from ingest import web as ingest_web
 from ingest.archive import ReadingArchive, RefusalArchive
 from ingest.events import READINGS, REFUSED, Refused, Told
 from ingest.fleet_service import Errands
+from ingest.ihealth_cloud import IHealth
 from ingest.mqtt import Broker, dial
 from ingest.seal import Seal
 from ingest.service import Intake
@@ -164,9 +165,8 @@ async def webhooks(settings: Settings, opened: AsyncExitStack, life: Life) -> No
         fetching = group.create_task(
             fetch(
                 stored,
-                Withings(),
+                {Vendor.WITHINGS: Withings(), Vendor.IHEALTH: IHealth()},
                 lane,
-                vendor=Vendor.WITHINGS,
                 clock=utc_now,
                 meter=metrics.WebhookMeter(),
                 stopping=life.stopping,

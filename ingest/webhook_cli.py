@@ -48,6 +48,12 @@ def add(
     client_secret: Annotated[
         str | None, typer.Option(help="And our secret there; - reads it from standard input.")
     ] = None,
+    client_more: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="What else the vendor gave us, NAME=VALUE: for ihealth redirect_uri, sc, sv_bp, sv_glucose."
+        ),
+    ] = None,
 ) -> None:
     """Register a source; prints where the vendor shall post and the secret it needs, once."""
     import secrets
@@ -71,7 +77,8 @@ def add(
     )
     ours = None
     if client_id is not None and client_secret is not None:
-        ours = Client(client_id=client_id, client_secret=_typed(client_secret) or "")
+        more = dict(_pair(one) for one in client_more or ())
+        ours = Client(client_id=client_id, client_secret=_typed(client_secret) or "", more=more)
     if not _with(database, key, lambda hooks: hooks.add(made, practice_id=practice, client=ours)):
         typer.echo(f"lamplight: the id {made.source_id} is taken; give another with --source", err=True)
         raise typer.Exit(1)
@@ -112,7 +119,9 @@ def connect(
     source: Source,
     database: Database,
     key: Key,
-    account: Annotated[str, typer.Option(help="The person's id at the vendor (Withings: userid).")],
+    account: Annotated[
+        str, typer.Option(help="The person's id at the vendor (Withings: userid; iHealth: UserID).")
+    ],
     refresh_token: Annotated[str, typer.Option(help="- reads it from standard input.")],
 ) -> None:
     """Remember how to fetch one person's data from a vendor that only says that data waits."""
@@ -123,6 +132,13 @@ def connect(
         typer.echo("lamplight: there is no such source", err=True)
         raise typer.Exit(1)
     typer.echo("connected; its access token is fetched with the first data")
+
+
+def _pair(said: str) -> tuple[str, str]:
+    name, is_there, value = said.partition("=")
+    if not is_there:
+        raise typer.BadParameter("write NAME=VALUE", param_hint="--client-more")
+    return name, value
 
 
 def _typed(said: str | None) -> str | None:

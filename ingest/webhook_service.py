@@ -11,7 +11,7 @@
 import asyncio
 import contextlib
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import NamedTuple, Protocol
 
@@ -22,7 +22,7 @@ from ingest.service import Intake, Meter
 from ingest.sorting import Message, read
 from ingest.store import Away
 from ingest.webhook_store import Account, Tokens
-from ingest.webhooks import Source, Vendor, Waiting, name_of, named, waiting
+from ingest.webhooks import Source, Vendor, Waiting, name_of, named, of_account, waiting
 
 log = structlog.get_logger()
 
@@ -58,7 +58,7 @@ class Renewed(NamedTuple):
 
 
 class Cloud(Protocol):
-    """A vendor from which data is fetched (`withings_cloud.Withings`). Never raises for what the vendor does."""
+    """A vendor from which data is fetched (`withings_cloud`, `ihealth_cloud`). Never raises for what the vendor does."""
 
     async def measures(self, account: Account, *, since: int | None, until: int | None) -> Renewed: ...
 
@@ -127,13 +127,14 @@ class Door:
 
     async def take(self, source: Source, body: bytes) -> wire.No | None:
         """Keep a post of an authentic source for good, or raise Busy. None: kept as what it says."""
-        message = _read(source.source_id, source.vendor, body)
+        message = named(source.source_id, _read(source.source_id, source.vendor, body))
         notified = waiting(source.source_id, message)
         try:
             async with asyncio.timeout(ANSWER_WITHIN_S):
-                if notified is None:
+                if not notified:
                     return await self._lane.keep(message)
-                await self._stored.wait_for(notified, now=self._clock())
+                for one in notified:
+                    await self._stored.wait_for(one, now=self._clock())
                 return None
         except (Away, TimeoutError):
             raise Busy from None
@@ -143,15 +144,14 @@ def _read(source_id: str, vendor: str, body: bytes) -> Message:
     message, error = read(source_id, vendor, body, place=wire.place(vendor))
     if error is not None:
         log.error("webhooks.decoder_raised", error=type(error).__name__)
-    return named(source_id, message)
+    return message
 
 
 async def fetch(
     stored: Stored,
-    cloud: Cloud,
+    clouds: Mapping[Vendor, Cloud],
     lane: Lane,
     *,
-    vendor: Vendor,
     clock: Callable[[], datetime],
     meter: FetchMeter,
     stopping: asyncio.Event,
@@ -162,7 +162,7 @@ async def fetch(
             oldest = await stored.oldest()
             meter.waiting_since((clock() - oldest).total_seconds() if oldest is not None else 0.0)
             while (found := await stored.next(now=clock())) is not None:
-                await _fetch_one(stored, cloud, lane, *found, vendor=vendor, clock=clock)
+                await _fetch_one(stored, clouds, lane, *found, clock=clock)
         except Away as away:
             log.warning("webhooks.database_away", error=str(away))
         with contextlib.suppress(TimeoutError):
@@ -172,16 +172,16 @@ async def fetch(
 
 async def _fetch_one(
     stored: Stored,
-    cloud: Cloud,
+    clouds: Mapping[Vendor, Cloud],
     lane: Lane,
     what: Waiting,
     asked_at: datetime,
     *,
-    vendor: Vendor,
     clock: Callable[[], datetime],
 ) -> None:
     account = await stored.account(what.source_id, what.account)
-    if account is None:
+    cloud = clouds.get(account.vendor) if account is not None else None
+    if account is None or cloud is None:
         await stored.later(what, trouble="unknown-account", now=clock())
         return
     told = await cloud.measures(account, since=what.since, until=what.until)
@@ -192,7 +192,8 @@ async def _fetch_one(
         await stored.later(what, trouble=told.trouble, now=clock())
         return
     try:
-        await lane.keep(_read(what.source_id, vendor, told.body))
+        message = of_account(_read(what.source_id, account.vendor, told.body), what.account)
+        await lane.keep(named(what.source_id, message))
     except Busy:
         await stored.later(what, trouble="busy", now=clock())
         return

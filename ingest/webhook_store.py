@@ -32,6 +32,9 @@ class Client(msgspec.Struct, frozen=True, kw_only=True):
 
     client_id: str
     client_secret: str
+    more: dict[
+        str, str
+    ] = {}  # what else a vendor gives its clients (iHealth: redirect_uri, sc, sv_bp, sv_glucose)
 
     def __repr__(self) -> str:
         return f"Client({self.client_id!r})"
@@ -42,6 +45,7 @@ class Account(NamedTuple):
 
     source_id: str
     account: str
+    vendor: Vendor
     client: Client
     tokens: Tokens
 
@@ -127,17 +131,19 @@ class Webhooks:
         async with self._borrowed() as conn:
             row = await (
                 await conn.execute(
-                    """SELECT w.client, a.tokens FROM ingest.webhook_account a JOIN ingest.webhook w USING (source_id)
+                    """SELECT w.vendor, w.client, a.tokens
+                         FROM ingest.webhook_account a JOIN ingest.webhook w USING (source_id)
                         WHERE a.source_id = %s AND a.account = %s AND w.client IS NOT NULL""",
                     (source_id, account),
                 )
             ).fetchone()
         if row is None:
             return None
-        client, tokens = (self._seal.open(bytes(one)) for one in row)
+        client, tokens = (self._seal.open(bytes(one)) for one in row[1:])
         return Account(
             source_id,
             account,
+            Vendor(row[0]),
             msgspec.json.decode(client, type=Client),
             msgspec.json.decode(tokens, type=Tokens),
         )

@@ -10,12 +10,14 @@ import hashlib
 import hmac
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import UTC
 from enum import StrEnum
 from typing import Final, NamedTuple
 from uuid import UUID
 
 import msgspec
 
+from ingest.devices import timestamp
 from ingest.devices.measurement import DeviceEvent, EventKind, Refusal, Said
 from ingest.events import fact_id
 from ingest.sorting import Message
@@ -148,26 +150,60 @@ class Waiting(NamedTuple):
     until: int | None
 
 
-def waiting(source_id: str, message: Message) -> Waiting | None:
-    """What is to be fetched after this notification, if that is all it says.
+SLACK: Final = 14 * 86_400
+"""Seconds: how much older than its notice a measurement may be, where the vendor only says when it heard of it."""
+
+
+def waiting(source_id: str, message: Message) -> list[Waiting]:
+    """What is to be fetched after this notification: of each account once. Empty: it is none, or brings its data along.
 
     >>> from ingest.devices import withings
     >>> body = b"userid=12&appli=4&startdate=1690491576&enddate=1690491663"
-    >>> waiting("cloud-1", Message("cloud-1", body, withings.decode(body)))[2:]
+    >>> waiting("cloud-1", Message("cloud-1", body, withings.decode(body)))[0][2:]
     ('12', 1690491576, 1690491663)
     """
-    told = message.said[0] if len(message.said) == 1 else None
-    if not isinstance(told, DeviceEvent) or told.event is not EventKind.DATA_WAITING:
-        return None
-    account = told.claimed.get("account", "")
-    span = [_seconds(told, name) for name in ("startdate", "enddate")]
-    return Waiting(fact_id("fetch", source_id, account, *span), source_id, account, *span)
+    told = [one for one in message.said if not isinstance(one, Refusal)]
+    notices = [one for one in told if isinstance(one, DeviceEvent) and one.event is EventKind.DATA_WAITING]
+    if len(notices) < len(told):
+        return []
+    found: dict[UUID, Waiting] = {}
+    for notice in notices:
+        account, (since, until) = notice.claimed.get("account", ""), _span(notice)
+        fetch_id = fact_id("fetch", source_id, account, since, until)
+        found[fetch_id] = Waiting(fetch_id, source_id, account, since, until)
+    return list(found.values())
+
+
+def _span(notice: DeviceEvent) -> tuple[int | None, int | None]:
+    """From when until when; where only the day of the change is known, from some time before that day.
+
+    The day, not the second: twenty notices of one day are one fetch.
+    """
+    changed = notice.sent.get("changed")
+    if changed is None:
+        return _seconds(notice, "startdate"), _seconds(notice, "enddate")
+    at, _ = timestamp.parse_with_offset(str(changed.value))
+    if at is None:
+        return None, None
+    second = int(at.replace(tzinfo=UTC).timestamp())
+    return max(0, second - second % 86_400 - SLACK), None
 
 
 def _seconds(told: DeviceEvent, name: str) -> int | None:
     sent = told.sent.get(name)
     text = str(sent.value) if sent is not None else ""
     return int(text) if text.isdecimal() and len(text) <= 12 else None  # noqa: PLR2004 - the year 33658
+
+
+def of_account(message: Message, account: str) -> Message:
+    """What was fetched of an account: where a record names no device, the account stands for one."""
+    said = [
+        one
+        if isinstance(one, Refusal) or one.device is not None
+        else msgspec.structs.replace(one, device=account)
+        for one in message.said
+    ]
+    return message._replace(said=tuple(said))
 
 
 def named(source_id: str, message: Message) -> Message:

@@ -1,4 +1,4 @@
-"""iHealth's lists of blood pressures and glucoses, and its pushes of one.
+"""iHealth's lists of blood pressures and glucoses, its pushes of one, and its notices that data waits.
 
 `MDate` is the patient's wall clock written as if it were UTC: the digits are kept and the offset attached.
 Zero and minus one mean absent.
@@ -9,11 +9,24 @@ from datetime import datetime
 from typing import Any
 
 from ingest.devices import document, field
-from ingest.devices.measurement import Absent, Answer, Context, Flag, Reason, Refusal, Said, Sent
+from ingest.devices.measurement import (
+    Absent,
+    Answer,
+    Context,
+    DeviceEvent,
+    EventKind,
+    Flag,
+    Reason,
+    Refusal,
+    Said,
+    Sent,
+)
 from ingest.devices.vitals import OfReading, blood_pressure, device_name, glucose, number
+from ingest.events import Kind
 
 PRESSURE_UNITS = {0: "mm[Hg]", 1: "kPa"}
 GLUCOSE_UNITS = {0: "mg/dL", 1: "mmol/L"}
+COLLECTIONS = {"bp": Kind.BLOOD_PRESSURE, "glucose": Kind.GLUCOSE, "bg": Kind.GLUCOSE}
 ARRHYTHMIA = 2  # 1 is a normal beat, 3 unknown, -1 not stored
 MOST_HOURS = 14
 
@@ -52,8 +65,26 @@ def _page(page: Mapping[str, Any]) -> list[Said]:
         return [_pressure(page, page.get("BPUnit", page.get("CollectionUnit")))]
     if "BG" in page:
         return [_glucose(page, page.get("BGUnit", page.get("CollectionUnit")))]
+    if "CollectionType" in page:
+        return [_notice(page)]
     others = {name for name in page if name.endswith("DataList")}
     return [field.unsupported(others)] if others else []
+
+
+def _notice(page: Mapping[str, Any]) -> Said:
+    """Somebody's data has changed: which kind, and when; the data itself must be fetched."""
+    kind, account = field.text(page, "CollectionType"), field.text(page, "UserID")
+    if kind is None or kind.lower() not in COLLECTIONS:
+        return field.unsupported({kind or ""})
+    if account is None:
+        return Refusal(reason=Reason.MISSING_FIELD, detail="a notice needs `UserID`")
+    changed = field.text(page, "MDate")
+    return DeviceEvent(
+        event=EventKind.DATA_WAITING,
+        kind=COLLECTIONS[kind.lower()],
+        sent={"changed": Sent(changed)} if changed is not None else {},
+        claimed=field.claims(account=account),
+    )
 
 
 def _unit(table: Mapping[int, str], said: object) -> str | None:

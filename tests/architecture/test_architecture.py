@@ -20,6 +20,7 @@ EDGES = {
     "notify.py",
     "training.py",
     "withings_cloud.py",
+    "ihealth_cloud.py",
 }
 WORLD = {
     "psycopg",

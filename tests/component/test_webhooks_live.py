@@ -11,6 +11,7 @@ import subprocess
 import sys
 import threading
 import time
+import urllib.parse
 from datetime import timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
@@ -20,6 +21,7 @@ import pytest
 
 from deploy import bus, database
 from deploy.settings import Secret
+from ingest.ihealth_cloud import IHealth
 from ingest.seal import Seal
 from ingest.service import Intake
 from ingest.store import Registry
@@ -53,7 +55,8 @@ class Cast(Home):
             yield Webhooks(pool, Seal([KEY]))
 
     async def subscribe(self):
-        ours = Client(client_id="us", client_secret="our secret")
+        keys = {"redirect_uri": "https://us.example", "sc": "s", "sv_bp": "b", "sv_glucose": "g"}
+        ours = Client(client_id="us", client_secret="our secret", more=keys)
         async with self.stored() as stored:
             for vendor, rule in VENDORS.items():
                 made = Source(
@@ -92,9 +95,8 @@ class Cast(Home):
             tasks = [asyncio.create_task(lane.run())]
             ages = Posts()
             if cloud is not None:
-                fetching = fetch(
-                    stored, cloud, lane, vendor=Vendor.WITHINGS, clock=utc_now, meter=ages, stopping=stopping
-                )
+                vendor = Vendor.IHEALTH if isinstance(cloud, IHealth) else Vendor.WITHINGS
+                fetching = fetch(stored, {vendor: cloud}, lane, clock=utc_now, meter=ages, stopping=stopping)
                 tasks.append(asyncio.create_task(fetching))
             transport = httpx.ASGITransport(app=app(Door(stored, lane, clock=utc_now), ages))
             async with httpx.AsyncClient(transport=transport, base_url="http://hooks", timeout=30) as client:
@@ -517,6 +519,117 @@ async def test_a_vendor_in_trouble_is_asked_again_later_and_the_age_of_what_wait
                 conn.execute("UPDATE ingest.webhook_fetch SET due_at = now()")
             await _until_fetched(home)
     assert len(await spoken(home.stack, home.sources)) == 1
+
+
+# iHealth: notify, then fetch -------------------------------------------------------------------------------------------
+
+
+class RecordedPages(BaseHTTPRequestHandler):
+    """iHealth's answers as its documentation shows them: GET, HTTP 200 throughout, the truth in `ErrorCode`."""
+
+    def do_GET(self):
+        path, _, query = self.path.partition("?")
+        asked = dict(urllib.parse.parse_qsl(query))
+        self.server.script.asked.append((path, asked))
+        body = json.dumps(self.server.script.answer(path, asked)).encode()
+        self.send_response(200)
+        self.send_header("content-length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_):
+        pass
+
+
+class Pages:
+    """An access token that has run out, two pages of pressures and one of glucoses; no record names a device."""
+
+    def __init__(self, at):
+        self.asked, self.access = [], "access-1"
+        wall = int((at - timedelta(hours=5)).timestamp())  # the patient's clock, written as if it were UTC
+        self.pressures = [
+            {
+                "DataID": f"p{n}",
+                "HP": 140 + n,
+                "LP": 90,
+                "HR": 70,
+                "MDate": wall - 600 * n,
+                "TimeZone": "-0500",
+            }
+            for n in range(2)
+        ]
+        self.sugars = [{"DataID": "g1", "BG": 6.1, "MDate": wall - 3600, "TimeZone": "-0500"}]
+
+    def answer(self, path, asked):
+        if asked["client_secret"] != "our secret" or asked["redirect_uri"] != "https://us.example":
+            return {"Error": "client_secret_mismatch", "ErrorCode": 1002}
+        if path == "/OAuthv2/userauthorization/":
+            if (asked["refresh_token"], asked["UserID"]) != ("refresh-1", "ihealth-user"):
+                return {"Error": "invalid", "ErrorCode": 5001}
+            self.access = "access-2"
+            return {"AccessToken": "access-2", "RefreshToken": "refresh-2", "UserID": "ihealth-user"}
+        if asked["access_token"] != "access-2":
+            return {"Error": "unauthorized_token", "ErrorCode": 2002}
+        number = int(asked["page_index"])
+        if path == "/user/ihealth-user/bp.json/":
+            assert asked["sv"] == "b"
+            more = "https://elsewhere/page=2" if number == 1 else ""
+            return {"BPDataList": self.pressures[number - 1 : number], "BPUnit": 0, "NextPageUrl": more}
+        assert (path, asked["sv"]) == ("/user/ihealth-user/glucose.json/", "g")
+        return {"BGDataList": self.sugars, "BGUnit": 1, "NextPageUrl": ""}
+
+
+async def test_ihealth_says_that_data_waits_and_every_page_of_it_is_fetched_for_the_accounts_patient(home):
+    at = utc_now() - timedelta(minutes=30)
+    pages = Pages(at)
+    server = ThreadingHTTPServer(("127.0.0.1", 0), RecordedPages)
+    server.script = pages
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    with psycopg.connect(home.fresh.pipeline) as conn:  # the account stands for the device
+        conn.execute(
+            "INSERT INTO ingest.device (device_id, practice_id, family) VALUES ('ihealth-user', 1, 'ihealth')"
+        )
+        home.give(conn, "ihealth-user", 1, home.maria)
+    notice = [
+        {
+            "CollectionType": kind,
+            "MDate": f"{at:%Y-%m-%d %H:%M:%S}",
+            "UserID": "ihealth-user",
+            "SubscriptionId": "s",
+        }
+        for kind in ("bp", "weight", "glucose")
+    ]
+    try:
+        async with home.stored() as stored:
+            source = home.source(Vendor.IHEALTH)
+            assert await stored.connect(
+                source, "ihealth-user", Tokens(access="access-1", refresh="refresh-1")
+            )
+            async with home.hooks(IHealth(f"http://127.0.0.1:{server.server_port}")) as hooks:
+                for _ in range(2):  # vendors repeat themselves
+                    said = await hooks.post(**home.call(Vendor.IHEALTH, json.dumps(notice).encode()))
+                    assert said.json() == {"kept": True}
+                    await _until_fetched(home)
+            account = await stored.account(source, "ihealth-user")
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+    told = await spoken(home.stack, home.sources)
+    assert sorted((r.systolic or 0.0, r.glucose or 0.0) for r in told) == [
+        (0.0, 109.9),
+        (140.0, 0.0),
+        (141.0, 0.0),
+    ]
+    assert {(r.patient_id, r.device_id, r.utc_offset_minutes) for r in told} == {
+        (home.maria, "ihealth-user", -300)
+    }
+    assert max(r.effective_at for r in told) == at.replace(microsecond=0)
+    assert account.tokens == Tokens(access="access-2", refresh="refresh-2")
+    assert home.rows("SELECT count(*) FROM ingest.webhook_fetch") == [(1,)]  # one account, one day: one fetch
+    since = {asked["start_time"] for path, asked in pages.asked if path.startswith("/user/")}
+    assert [at.timestamp() - 16 * 86_400 < int(one) < at.timestamp() - 13 * 86_400 for one in since] == [True]
 
 
 # The command line -----------------------------------------------------------------------------------------------------

@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from uuid import UUID
 
 import httpx
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -126,13 +127,39 @@ def test_a_notification_waits_and_its_repetition_is_the_same_wait():
     body = b"userid=12&appli=4&startdate=1690491576&enddate=1690491663"
     first, second = waiting("c", message("withings", body)), waiting("c", message("withings", body))
     assert first == second
-    assert first[2:] == ("12", 1690491576, 1690491663)
-    assert waiting("c", message("withings", b"userid=12&appli=16")) is None  # not about blood pressure
+    assert first[0][2:] == ("12", 1690491576, 1690491663)
+    assert waiting("c", message("withings", b"userid=12&appli=16")) == []  # not about blood pressure
+
+
+def test_notices_of_several_people_and_days_wait_each_once_and_what_is_not_ours_does_not():
+    def notice(kind, when, who):
+        return {"CollectionType": kind, "MDate": when, "UserID": who}
+
+    body = [
+        notice("bp", "2026-03-02 07:41:09", "a"),
+        notice("glucose", "2026-03-02 19:41:09", "a"),  # of the same day: the same fetch
+        notice("bp", "2026-03-03 07:41:09", "a"),
+        notice("bp", "2026-03-02 07:41:09", "b"),
+        notice("weight", "2026-03-02 07:41:09", "c"),
+        notice("bp", "soon", "d"),
+    ]
+    found = waiting("c", message("ihealth", msgspec.json.encode(body)))
+    assert [(one.account, one.since, one.until) for one in found] == [
+        ("a", 1771200000, None),
+        ("a", 1771286400, None),
+        ("b", 1771200000, None),
+        ("d", None, None),
+    ]
+
+
+def test_what_brings_its_data_along_waits_for_nothing():
+    body = [{"HP": 120, "LP": 80, "UserID": "a"}, {"CollectionType": "bp", "UserID": "a"}]
+    assert waiting("c", message("ihealth", msgspec.json.encode(body))) == []
 
 
 def test_a_notification_with_nonsense_for_seconds_waits_without_them():
     body = b"userid=12&appli=4&startdate=soon&enddate=99999999999999999999"
-    assert waiting("c", message("withings", body))[3:] == (None, None)
+    assert waiting("c", message("withings", body))[0][3:] == (None, None)
 
 
 # Over HTTP ------------------------------------------------------------------------------------------------------------
