@@ -1,7 +1,7 @@
 """The models in the database: which is live, which is in the shadow, and what the shadow said."""
 
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, LiteralString
 
 import psycopg
@@ -15,12 +15,21 @@ Connection = psycopg.AsyncConnection[Any]
 LEAST = 500
 """Readings scored beside the live model before a shadow may be promoted: days of a practice, not an afternoon."""
 
+KEPT = timedelta(days=90)
+"""How long the shadow's word stays: longer than anybody compares."""
+
 TELL: LiteralString = """
     INSERT INTO risk.shadow (practice_id, patient_id, reading_id, model_version, kind, effective_at, tier,
                              drift_score, p_low_24h, p_low_7d)
     SELECT * FROM unnest(%b::int[], %b::uuid[], %b::uuid[], %b::text[], %b::text[], %b::timestamptz[], %b::text[],
                          %b::real[], %b::real[], %b::real[])
     ON CONFLICT DO NOTHING
+"""
+# Twice as many as came, so that it never falls behind; what another process is taking away is left to it.
+FORGET: LiteralString = """
+    DELETE FROM risk.shadow WHERE (model_version, reading_id) IN (
+        SELECT model_version, reading_id FROM risk.shadow WHERE effective_at < %s
+         ORDER BY effective_at LIMIT %s FOR UPDATE SKIP LOCKED)
 """
 BESIDE: LiteralString = """
     SELECT count(*), count(DISTINCT s.patient_id),
@@ -49,7 +58,7 @@ async def loaded(conn: Connection, packaged: Model) -> tuple[Model, Model | None
 
 
 async def tell_shadow(conn: Connection, scored: Sequence[Scored]) -> None:
-    """Write what the shadow said of a batch, in one statement."""
+    """Write what the shadow said of a batch, and let go what it said long ago."""
     await conn.execute(
         TELL,
         (
@@ -65,6 +74,7 @@ async def tell_shadow(conn: Connection, scored: Sequence[Scored]) -> None:
             [one.p_low_7d for one in scored],
         ),
     )
+    await conn.execute(FORGET, (max(one.received_at for one in scored) - KEPT, 2 * len(scored)))
 
 
 async def listed(conn: Connection) -> Sequence[tuple[Any, ...]]:

@@ -87,6 +87,16 @@ async def test_a_shadow_scores_beside_and_changes_nothing_that_anybody_is_told(
     assert {one.model_version for one in told} == {"drift-3+glucose-1"}
 
 
+async def test_what_the_shadow_said_long_ago_is_let_go(pipeline):
+    room = RiskRoom(shadow=Model(reading=drift.understood(json.loads(trained()))))
+    await serve(pipeline, room, a_diary([134] * 20))
+    assert await rows(pipeline, "SELECT count(*) FROM risk.shadow") == [(20,)]
+    for day in (95, 96, 97, 98, 99):
+        await serve(pipeline, room, [a_reading(day)])
+    left = await rows(pipeline, "SELECT min(effective_at), count(*) FROM risk.shadow")
+    assert left == [(a_reading(5).effective_at, 15)], "two for each that came, the oldest first"
+
+
 async def test_with_and_without_a_shadow_scores_and_memories_are_the_same(pipeline):
     shadow = Model(
         forecast=packaged_model().forecast, reading=drift.understood(json.loads(trained(loud=2.0)))
