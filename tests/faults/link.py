@@ -109,7 +109,7 @@ class Link:
         lost = False
         try:
             while data := await reader.read(CHUNK):
-                if lost or self.weather is Weather.SILENT or (self.weather is Weather.ONE_WAY and answers):
+                if lost or self._swallows(answers):
                     lost = True  # and whatever comes after it: TCP would not deliver behind a hole
                     continue
                 if answers and self._swap is not None:
@@ -119,12 +119,17 @@ class Link:
                 late = LATE_S if answers and self.weather is Weather.LATE else 0.0
                 way.append((loop.time() + late, data))
                 more.set()
+            if lost or self._swallows(answers):
+                await asyncio.Event().wait()  # the good-bye is swallowed too
             while way:
                 await asyncio.sleep(0.01)
         except OSError:
             pass
         finally:
             delivering.cancel()
+
+    def _swallows(self, answers):
+        return self.weather is Weather.SILENT or (self.weather is Weather.ONE_WAY and answers)
 
     async def _deliver(self, way, more, writer):
         loop = asyncio.get_running_loop()
