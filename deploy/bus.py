@@ -28,11 +28,11 @@ async def producer(bootstrap: str, *, linger_ms: int = 3) -> AsyncIterator[AIOKa
         request_timeout_ms=20_000,
         compression_type=None,
     )
-    await opened.start()
     try:
+        await opened.start()
         yield opened
     finally:
-        await opened.stop()
+        await opened.stop()  # of one that could not start too: Kafka may be away for hours, and each try opens another
 
 
 async def ensure_topics(bootstrap: str, *, partitions: int, replication: int) -> list[str]:
