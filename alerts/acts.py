@@ -52,11 +52,11 @@ class Act(msgspec.Struct, frozen=True, kw_only=True):
             **more,
         )
 
-    def clock(self, at: datetime) -> str:
-        """An instant as this person says it: the time today, otherwise the day too."""
+    def clock(self, at: datetime, beside: datetime | None = None) -> str:
+        """An instant as this person says it: the time alone today, or on the day of the one it is said beside."""
         zone = ZoneInfo(self.person.zone)
-        there, today = at.astimezone(zone), self.now.astimezone(zone).date()
-        return f"{there:%H:%M}" if there.date() == today else f"{there.day} {there:%b %H:%M}"
+        there, known = at.astimezone(zone), (beside or self.now).astimezone(zone).date()
+        return f"{there:%H:%M}" if there.date() == known else f"{there.day} {there:%b %H:%M}"
 
     def lease(self, episode: Episode) -> dict[str, Any]:
         """The fields of an episode in this person's hands."""

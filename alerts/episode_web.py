@@ -8,7 +8,7 @@ from uuid import UUID, uuid4
 from fastapi import HTTPException, Request
 from psycopg import AsyncConnection
 
-from alerts import contact_store, desk_store, screen_store
+from alerts import contact_store, desk_store, page_store, screen_store
 from alerts.access import WORKS
 from alerts.acts import PHYSICIAN, Act, SnoozeReason
 from alerts.concerns import about
@@ -17,7 +17,9 @@ from alerts.contact_store import CareCalls
 from alerts.desk_web import Desk, clock, midnight, must_see
 from alerts.dispositions import DISPOSITIONS
 from alerts.episode import Episode, State
+from alerts.escalation import SPOKEN, target_text
 from alerts.events import Move, Severity
+from alerts.outage import cause_text
 from alerts.retraction import WHY as WITHDRAWN
 from alerts.row import (
     Reading,
@@ -58,6 +60,7 @@ async def page(
     mine = episode.owner == who.staff_id
     told = (await screen_store.readings(conn, [episode.told_reading])).get(episode.told_reading)
     readings = await _series(conn, episode, now)
+    newest = readings[-1] if readings else told
     points = _points(readings, facts.quantity)
     patient = (await desk.patients(conn, [episode.patient_id]))[episode.patient_id]
     story = await screen_store.story(conn, episode.episode_id)
@@ -74,9 +77,15 @@ async def page(
         "contact": contact_text(contacts.get(episode.patient_id), act),
         "series": timeline(episode, readings, story, evidence, zone=who.zone) if facts.quantity else None,
         "told": told,
-        "value": value_text(told, facts.quantity) if told else "",
-        "usual": usual_text(told, facts.quantity) if told and facts.quantity else "",
-        "against": against_usual(told, facts.quantity) if told else None,
+        "value": value_text(newest, facts.quantity) if newest else "",
+        "usual": usual_text(newest, facts.quantity) if newest and facts.quantity else "",
+        "against": against_usual(newest, facts.quantity) if newest else None,
+        "newest_at": newest.effective_at if newest else None,
+        "stale": newest is not None and bool(old(newest.effective_at, now)),
+        "calls": await page_store.calls(conn, episode_id=episode.episode_id),
+        "target_text": target_text,
+        "spoken_channel": SPOKEN,
+        "cause": cause_text,
         "quality": quality(told) if told else [],
         "receipts": await desk_store.receipts_of(conn, episode.patient_id),
         "old": old(episode.told_effective_at, now) if told else "",

@@ -169,11 +169,13 @@ async def keep_calling(
 ) -> None:
     """Call until asked to stop."""
     while not stopping.is_set():
+        calls = 0
         try:
-            await call(transact, ways, public_url=public_url, now=clock(), people=people)
+            calls = sum(await call(transact, ways, public_url=public_url, now=clock(), people=people))
             await tell_patients(transact, ways, now=clock())
         except (psycopg.OperationalError, psycopg.InterfaceError) as error:
             log.warning("alerts.calling_away", error=type(error).__name__)
-        with suppress(TimeoutError):
-            async with asyncio.timeout(every_s):
-                await stopping.wait()
+        if calls < page_store.MOST:  # otherwise more are waiting
+            with suppress(TimeoutError):
+                async with asyncio.timeout(every_s):
+                    await stopping.wait()

@@ -8,6 +8,8 @@ from psycopg import AsyncConnection
 
 from alerts.escalation import FAILING_AFTER, Page
 
+MOST = 20
+"""Calls sent at once."""
 LEASE = timedelta(minutes=1)
 """Longer than any send may take: a process that died while sending is followed by another after this."""
 
@@ -43,7 +45,7 @@ async def give_up(conn: AsyncConnection) -> None:
     )
 
 
-async def take(conn: AsyncConnection, *, now: datetime, limit: int = 20) -> list[Page]:
+async def take(conn: AsyncConnection, *, now: datetime, limit: int = MOST) -> list[Page]:
     """Pages to send now, leased: until the lease ends nobody else sends them."""
     rows = await conn.execute(
         """WITH due AS (SELECT episode_id, times, rung_id, nth FROM alerts.page

@@ -25,7 +25,7 @@ from alerts import (
     store,
 )
 from alerts.absence import LABELS, OFTEN, Arrangement, refusal, span
-from alerts.access import CHAINS, WORKS, seen_by
+from alerts.access import CHAINS, SEES, WORKS, seen_by
 from alerts.acts import PHYSICIAN, Act, Answer
 from alerts.burden import Burden, minutes_text, weigh
 from alerts.concerns import Queue, about
@@ -34,6 +34,7 @@ from alerts.desk_web import Desk, must_work, person
 from alerts.dispositions import DISPOSITIONS
 from alerts.episode import Episode, NotPossible, State
 from alerts.events import Severity
+from alerts.outage import cause_text
 from alerts.policy import Policy
 from alerts.queue_web import View, view_of
 from alerts.rota import next_up, on_call
@@ -257,6 +258,9 @@ class Pages:
         desk, who = self.desk, self.desk.who(request)
         async with desk.transaction(request) as conn:
             rungs = await page_store.rungs(conn)
+            calls = await page_store.calls(conn)
+            named = {call.patient_id for call in calls} if who.role in SEES[Queue.CLINICAL] else set()
+            patients = await desk.patients(conn, named)
             shifts = await rota_store.shifts(conn, since=desk.now(), until=desk.now())
         return desk.page(
             request,
@@ -269,6 +273,11 @@ class Pages:
             minutes=minutes_text,
             targets=escalation.TARGETS,
             target_text=escalation.target_text,
+            calls=calls,
+            patients=patients,
+            about=about,
+            spoken=escalation.SPOKEN,
+            cause=cause_text,
             current=on_call(shifts, desk.now()),
             clock=self.act(request).clock,
         )

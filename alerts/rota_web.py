@@ -123,5 +123,6 @@ async def _page(pages: Pages, request: Request, *, notice: str = "") -> HTMLResp
         following=next_up(shifts, now),
         gaps=gaps(shifts, since=now, until=now + SHOWN),
         works=who.role in CHAINS,
+        a_day=timedelta(days=1),
         clock=pages.act(request).clock,
     )

@@ -132,7 +132,7 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
     episode: Episode
     others: tuple[Episode, ...]  # further open concerns, worst first
     told: Reading | None  # the reading behind the reason
-    latest: Reading | None  # the newest of that kind, if it is another one
+    newest: Reading | None  # the newest of that kind; the same, if nothing came since
     sketch: Sketch | None
     name: str
     mrn: str
@@ -141,12 +141,12 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
     left: str
     late: bool
     age: str
-    value: str
+    value: str  # the newest reading's: how the patient is now, as far as anybody knows
     usual: str
     against: Against | None
+    stale: bool  # the newest is old
     quality: tuple[str, ...]
-    old: str  # "measured 3 d ago", empty while the number is fresh
-    latest_value: str
+    old: str  # "measured 3 d ago" of the reading behind the reason; empty while it is fresh
     stands: str  # who has it, or what it waits for
     next_step: str
     contact: str  # when somebody last spoke with them, and who
@@ -211,13 +211,13 @@ def a_row(place: Place, known: Known, *, role: str, until: str, now: datetime) -
     (shown,) = (e for e in known.episodes if e.episode_id == place.episode_id)
     quantity = about(shown.concern).quantity
     told, latest = known.told, known.latest
-    newer = latest if latest and (told is None or latest.reading_id != told.reading_id) else None
+    newest = latest or told
     return Row(
         place=place,
         episode=shown,
         others=tuple(e for e in worst_first(known.episodes) if e is not shown),
         told=told,
-        latest=newer,
+        newest=newest,
         sketch=known.sketch,
         name=known.name,
         mrn=known.mrn,
@@ -226,12 +226,12 @@ def a_row(place: Place, known: Known, *, role: str, until: str, now: datetime) -
         left=time_left(shown.due_at, now),
         late=shown.due_at <= now,
         age=age(shown.since, now),
-        value=value_text(told, quantity) if told else "",
-        usual=usual_text(told, quantity) if told and quantity else "",
-        against=against_usual(told, quantity) if told else None,
+        value=value_text(newest, quantity) if newest else "",
+        usual=usual_text(newest, quantity) if newest and quantity else "",
+        against=against_usual(newest, quantity) if newest else None,
+        stale=newest is not None and bool(old(newest.effective_at, now)),
         quality=tuple(quality(told)) if told else (),
         old=old(shown.told_effective_at, now) if told else "",
-        latest_value=value_text(newer, quantity) if newer else "",
         stands=stands(shown, mine=place.mine, until=until),
         next_step=next_step(shown, role, mine=place.mine),
         contact=known.contact,

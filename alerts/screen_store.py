@@ -58,6 +58,29 @@ async def standing(
     return [_episode.decode(text) for (text,) in await rows.fetchall()]
 
 
+class Quiet(msgspec.Struct, frozen=True, kw_only=True):
+    """An episode that asks nobody at the moment, with the move that made it quiet."""
+
+    episode: Episode
+    reason: str
+    at: datetime
+    by_name: str | None
+
+
+async def quiet(conn: AsyncConnection, queues: Collection[Queue], *, limit: int = 500) -> list[Quiet]:
+    """Everything of these queues that is snoozed or rests, what ends first on top."""
+    rows = await conn.execute(
+        """SELECT json_build_object('episode', row_to_json(e), 'reason', t.reason, 'at', t.at, 'by_name', t.by_name)::text
+             FROM alerts.episode e
+            CROSS JOIN LATERAL (SELECT reason, at, by_name FROM alerts.transition t
+                                 WHERE t.episode_id = e.episode_id AND t.move IN ('snoozed', 'dispositioned')
+                                 ORDER BY number DESC LIMIT 1) t
+            WHERE e.state IN ('snoozed', 'handled') AND e.queue = ANY(%s) ORDER BY e.until LIMIT %s""",
+        (list(queues), limit),
+    )
+    return [msgspec.json.decode(text, type=Quiet) for (text,) in await rows.fetchall()]
+
+
 async def episode(conn: AsyncConnection, episode_id: UUID) -> Episode | None:
     row = await (
         await conn.execute(

@@ -15,6 +15,7 @@ from alerts import (
     outage_store,
     page_store,
     policy_web,
+    quiet_web,
     rota_web,
     service,
     stream_web,
@@ -52,6 +53,7 @@ def router(
     rota_web.add(routes, pages)
     benign_web.add(routes, pages)
     today_web.add(routes, pages)
+    quiet_web.add(routes, pages)
     return routes
 
 

@@ -105,6 +105,10 @@
     const last = told.at[told.at.length - 1];
     const tzDate = (at) => uPlot.tzDate(new Date(at * 1000), told.zone); // civil time of the practice, not of this browser
     const wide = (u, from, to) => [from, to + (to - from) * 0.02 + 3600];
+    const day = (at) => tzDate(at).toLocaleDateString("en-GB", { day: "numeric", month: "short" });
+    const hour = (at) => tzDate(at).toLocaleTimeString("en-GB", { hour: "2-digit", minute: "2-digit" });
+    // Days as everywhere else on the page; looked at closer, the hours too.
+    const days = (u, ticks, n, space, step) => ticks.map((at) => (step >= 86400 || hour(at) === "00:00" ? day(at) : hour(at)));
     figure.replaceChildren();
     const plot = new uPlot(
       {
@@ -114,7 +118,7 @@
         bands: [{ series: [1, 2], fill: colour("--accent-tint") }],
         tzDate,
         scales: { x: { range: wide }, y: { range: (u, from, to) => uPlot.rangeNum(Math.min(from, ...told.limits), Math.max(to, ...told.limits), 0.08, true) } },
-        axes: [axis, { ...axis, label: told.unit, labelSize: 18, size: 48 }],
+        axes: [{ ...axis, values: days }, { ...axis, label: told.unit, labelSize: 18, size: 48 }],
         cursor: { drag: { x: true, y: false }, points: { show: false } },
         plugins: [overlays(told)],
       },

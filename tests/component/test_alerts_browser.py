@@ -193,7 +193,7 @@ async def test_axe_finds_nothing_and_nothing_sticks_out(shop, width):
         for url in (
             "/queue", f"/queue/episode/{told.episode_id}", "/queue?tab=technical",
             "/queue/measuring", "/queue/burden", "/queue/handover", "/queue/chain", "/queue/rota", "/queue/policy",
-            "/queue/benign", "/queue/today", "/queue?severity=critical",
+            "/queue/benign", "/queue/today", "/queue/quiet", "/queue?severity=critical",
         ):  # fmt: skip
             await page.goto(page.there.url + url)
             await page.wait_for_load_state("load")

@@ -126,7 +126,7 @@ async def test_filters_of_the_list(clinic):
 async def test_the_row_says_when_somebody_last_spoke_with_the_patient_and_the_day_counts_it(clinic):
     async with a_site(clinic) as site, site.hands("ana") as ana:
         site.now = when("09:10")
-        assert "no contact from here yet" in (await ana.get("/queue")).text
+        assert "no contact yet" in (await ana.get("/queue")).text
         await ana.post(f"/queue/patient/{clinic.patients['maria']}/claim")
         (episode,) = (
             await clinic.rows(
@@ -137,7 +137,7 @@ async def test_the_row_says_when_somebody_last_spoke_with_the_patient_and_the_da
         await clinic.tell(clinic.score("09:15", a_finding(tier=Tier.HIGH)))
         site.now = when("09:20")
         await ana.post(f"/queue/patient/{clinic.patients['jon']}/claim")
-        assert "last contact 04:10, Ana Lima" in (await ana.get("/queue")).text
+        assert "Last contact 04:10, Ana Lima" in (await ana.get("/queue")).text
         today = (await ana.get("/queue/today")).text
     line = re.search(r"Ana Lima</th>(.*?)</tr>", today, re.DOTALL)[1]
     assert re.findall(r"<td>(\d+)</td>", line) == ["1", "2", "1", "1", "0"]

@@ -50,7 +50,7 @@ async def test_the_list_says_who_why_how_long_and_what_next(shop):
     assert "1 patient needs somebody now" in said
     assert said.index("Maria Lopes") < said.index("Jon Berg")  # the worst on top
     for part in ("Critical", "20 min left", "74 y · Mmaria", "High blood pressure", "High pressure, critical.",
-                 "128/78 mmHg", "usual 112–144", "Measured 04:00", "received 04:00", "9 min in the queue", "1 reading",
+                 "128/78 mmHg", "usual 112–144", "Measured 04:00", "Received 04:00 · here 9 min", "1 reading · no contact yet",
                  "Nobody yet", "Claim Maria Lopes"):  # fmt: skip
         assert part in said, part
     assert 'class="spark"' in page.text
@@ -173,6 +173,30 @@ async def test_what_was_handled_stays_listed_with_its_end(shop):
     assert "Maria Lopes High blood pressure, high Not useful; closes by 12 Jan 04:10" in said
 
 
+async def test_everything_quiet_is_listed_with_what_ends_it(shop):
+    high = await opened(shop)
+    watch = await opened(shop, patient="jon", tier=WATCH)
+    async with shop.hands("ana") as ana:
+        assert "Nothing is silenced." in words(await ana.get("/queue/quiet"))
+        await ana.post(f"/queue/episode/{high}/settle", seen="1", code="noise", note="")
+        await ana.post(f"/queue/episode/{watch}/snooze", seen="1", reason="recheck", minutes="60")
+        await ana.post(
+            f"/queue/measuring/{shop.clinic.patients['jon']}/bp",
+            every_hours="24",
+            until="2026-01-20",
+            reason="Holiday",
+        )
+        said = words(await ana.get("/queue/quiet"))
+    for part in (
+        "Everything quiet: 3",
+        "Jon Berg Mjon Watch High blood pressure Waiting for a repeat reading 04:10 Ana Lima 05:10 , or anything worse",
+        "Maria Lopes Mmaria High High blood pressure Not useful 04:10 Ana Lima anything worse; the same again from"
+        " 8 Jan 04:10 ; otherwise it closes by 12 Jan 04:10",
+        "Jon Berg , blood pressure, until 21 Jan 00:00 : Holiday Ana Lima, 04:10",
+    ):
+        assert part in said, part
+
+
 async def test_the_timeline_has_the_columns_a_chart_draws(shop):
     episode = await opened(shop)
     async with shop.hands("ana") as ana:
@@ -220,7 +244,7 @@ async def test_a_shift_leaves_a_clean_story_and_numbers_behind(shop):
 GETS = [
     "/queue", "/queue?tab=technical", "/queue/measuring", "/queue/burden", "/queue/burden.csv", "/queue/handover",
     "/queue/chain", "/queue/episode/{e}", "/queue/rota", "/queue/policy",
-    "/queue/benign", "/queue/today",
+    "/queue/benign", "/queue/today", "/queue/quiet",
 ]  # fmt: skip
 POSTS = {
     "/queue/patient/{p}/claim": {}, "/queue/patient/{p}/take-over": {}, "/queue/patient/{p}/hand-back": {},
