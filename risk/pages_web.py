@@ -2,16 +2,17 @@
 
 import asyncio
 from dataclasses import dataclass, field, replace
-from itertools import groupby
+from itertools import groupby, islice
 from typing import Any
 from uuid import UUID, uuid4
 from zoneinfo import ZoneInfo
 
 from fastapi import HTTPException, Request
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
+from starlette.background import BackgroundTask
 
 from risk import labels as words
-from risk import page_store, population, sketch, whatif
+from risk import page_store, population, sketch, standing_store, whatif
 from risk.desk_web import DECIDES, DECIDES_FOR_ALL, SEES, Desk
 from risk.events import Scored
 from risk.labels import Labels
@@ -21,9 +22,14 @@ from risk.rules import LINES, LimitRefused, Limits
 from risk.scoring import Model
 from risk.workbench_web import SHOWN, Asked, Bench, Replayer, Verdict, asked, bench, save
 
-SHOWN_OF_ONE = 48
-"""Scores of each patient on the page of all: a week of cuffs, or ten days of fingersticks."""
-ROWS_OF_A_BUCKET = 25
+DRAWN_OF_ONE = 20
+"""Scores of a patient that are drawn in a row."""
+ROWS_OF_A_BUCKET = 10
+ROWS_OF_ONE_BUCKET = 100
+NOTHING = population.Told()
+TOLD_AT_ONCE = 200
+"""Patients whose standing is told anew before a page is shown: a tenth of a second."""
+TOLD_BETWEEN = 50
 OK = 200
 NOBODY = UUID(int=0)
 """Whose plan is the practice's own."""
@@ -47,38 +53,61 @@ class Pages:
     def __init__(self, desk: Desk, labels: Labels, model: Model) -> None:
         self._desk, self._labels = desk, labels
         self._replayer = Replayer(model, asyncio.Lock())
+        self._telling: set[int] = set()  # practices whose standings are being told anew
 
-    async def everybody(self, request: Request, *, bucket: str, find: str) -> HTMLResponse:
+    async def everybody(self, request: Request, *, bucket: str, find: str, start: int) -> HTMLResponse:
         """Everybody of the practice, in buckets, the clearest first."""
-        self._desk.require(request, *SEES)
-        now = self._desk.now()
+        who, now = self._desk.require(request, *SEES), self._desk.now()
+        wanted = find.casefold()
+        chosen = next((one for one in Bucket if one.name.lower() == bucket), None)
+        most = ROWS_OF_ONE_BUCKET if chosen or find else ROWS_OF_A_BUCKET
         async with self._desk.transaction(request) as conn:
             people = await self._desk.roster(conn)
-            scores = await page_store.latest(conn, list(people), since=now - SHOWN, most=SHOWN_OF_ONE)
-        told = {patient: list(some) for patient, some in groupby(scores, key=lambda one: one.patient_id)}
-        standings = [population.standing(one, told.get(one, ()), now=now) for one in people]
-        if find:
-            wanted = find.casefold()
+            told, stale = await standing_store.kept(conn)
+            first = dict(islice(stale.items(), TOLD_AT_ONCE))
+            told |= await standing_store.tell_anew(conn, who.practice_id, first, now=now)
+            rest = {one: said for one, said in stale.items() if one not in first}
             standings = [
-                one
-                for one in standings
-                if wanted in people[one.patient_id].name.casefold()
-                or wanted == people[one.patient_id].mrn.casefold()
+                population.standing(one, told.get(one, NOTHING), now=now)
+                for one, person in people.items()
+                if (one in told or one not in rest)
+                and (wanted in person.name.casefold() or wanted == person.mrn.casefold())
             ]
-        chosen = next((one for one in Bucket if one.name.lower() == bucket), None)
-        ranked = population.ranked(standings)
-        return self._desk.page(
+            ranked = population.ranked(standings)
+            buckets = [(one, rows) for one, rows in ranked if rows and chosen in (None, one)]
+            shown = [
+                row.patient_id for _, rows in buckets for row in rows[start : start + most] if row.latest
+            ]
+            scores = await page_store.latest(conn, shown, since=now - SHOWN, most=DRAWN_OF_ONE)
+        drawn = {patient: list(some) for patient, some in groupby(scores, key=lambda one: one.patient_id)}
+        page = self._desk.page(
             request,
             "risk/population.html",
             counts=[(one, len(rows)) for one, rows in ranked],
-            buckets=[(one, rows) for one, rows in ranked if rows and chosen in (None, one)],
-            most=len(standings) if chosen or find else ROWS_OF_A_BUCKET,
+            buckets=buckets,
+            start=start,
+            most=most,
             chosen=chosen,
             find=find,
             means=population.MEANS,
             people=people,
-            spark=sketch.spark,
+            spark=lambda patient: sketch.spark(drawn.get(patient, ())),
+            waiting=len(rest),
         )
+        if rest and who.practice_id not in self._telling:
+            page.background = BackgroundTask(self._tell_rest, request, who.practice_id, rest)
+        return page
+
+    async def _tell_rest(self, request: Request, practice: int, rest: dict[UUID, int]) -> None:
+        """After the page is out: tell anew where the others stand, a few at a time, so that other pages get their turn."""
+        self._telling.add(practice)
+        try:
+            waiting = iter(rest.items())
+            while some := dict(islice(waiting, TOLD_BETWEEN)):
+                async with self._desk.transaction(request) as conn:
+                    await standing_store.tell_anew(conn, practice, some, now=self._desk.now())
+        finally:
+            self._telling.discard(practice)
 
     async def one(
         self, request: Request, patient_id: UUID, told: Draft, *, refused: str = "", status: int = 200
@@ -112,7 +141,7 @@ class Pages:
             status_code=status if status != OK or not refused else 422,
             patient=patient,
             patient_id=patient_id,
-            standing=population.standing(patient_id, found.scores[-SHOWN_OF_ONE:], now=now),
+            standing=population.standing(patient_id, population.told(found.scores), now=now),
             pictures=sketch.pictures(shown, [(one.at, one.reason) for one in alerts], zone=zone),
             strips=sketch.strips(shown, 1.0 / plan.budget, zone=zone),
             latest=shown[-1] if shown else None,

@@ -1,16 +1,19 @@
 """Everybody of a practice, ranked by what changed: named buckets, each row with its reason. Pure."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
 from uuid import UUID
+
+import msgspec
 
 from risk.events import Band, Concern, Finding, Scored, Tier
 from risk.rules import LINES, Basis
 
 LOOKED_AT = timedelta(days=7)
 """What was said longer ago is history; who has been silent as long is in no bucket but `No data`."""
+FORGOTTEN = timedelta(days=90)
+"""And after so long nobody looks at what was said."""
 CHANCE_HIGH = 0.4
 """Chance of a low within a day from which lows are said to be likely (pooled: 0.24 of days)."""
 OUTSIDE_LEAST = 3
@@ -43,6 +46,7 @@ MEANS: dict[Bucket, str] = {
     Bucket.STABLE: "inside the own normal",
 }
 ORDER = {bucket: place for place, bucket in enumerate(Bucket)}
+RANK = {tier: tier.rank for tier in Tier}
 TRENDS = frozenset(
     {Concern.PRESSURE_DRIFT_UP, Concern.PRESSURE_DRIFT_DOWN, Concern.PULSE_DRIFT, Concern.GLUCOSE_DRIFT}
 )
@@ -51,8 +55,7 @@ AVERAGES = frozenset(line.rule for line in LINES if line.basis is Basis.WEEK)
 """A week's mean over the goal is a level, not a change: it is said, and moves nobody out of `Stable`."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Place:
+class Place(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """One bucket that fits somebody, why, and how much it matters."""
 
     bucket: Bucket
@@ -61,8 +64,27 @@ class Place:
     weight: float = 0.0  # within bucket and tier, the highest first
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Standing:
+SILENCE = Place(bucket=Bucket.SILENT, reason="Nothing measured in three months.", tier=Tier.ROUTINE)
+
+
+class Latest(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """As much of somebody's last score as a row shows."""
+
+    at: datetime
+    values: dict[str, float]
+    beyond: str | None = None
+    learning: int | None = None  # days known so far, while the usual is still being learnt
+
+
+class Told(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What somebody's scores say about where they stand, whatever the hour: true until the next score."""
+
+    latest: Latest | None = None  # None: nothing measured
+    places: tuple[Place, ...] = ()  # everything that is true of them, the most serious first
+    calm: str = ""  # the sentence if nothing is
+
+
+class Standing(msgspec.Struct, frozen=True, kw_only=True):
     """Where one patient stands, and why; `also` names what else is true of them."""
 
     patient_id: UUID
@@ -71,42 +93,48 @@ class Standing:
     tier: Tier
     weight: float
     also: tuple[Bucket, ...] = ()
-    latest: Scored | None = None
-    recent: Sequence[Scored] = field(default=(), repr=False)
+    latest: Latest | None = None
 
 
-def standing(patient: UUID, scores: Sequence[Scored], *, now: datetime) -> Standing:
-    """Where a patient stands, from their last scores, oldest first.
+def told(scores: Sequence[Scored]) -> Told:
+    """What the last scores of somebody say, oldest first. The worst tier first, between equals the order of the buckets."""
+    if not scores:
+        return Told()
+    latest = scores[-1]
+    recent = [one for one in scores if latest.effective_at - one.effective_at < LOOKED_AT]
+    known = next((band.days for band in latest.bands[:1] if band.learning), None)
+    return Told(
+        latest=Latest(at=latest.effective_at, values=latest.values, beyond=latest.beyond, learning=known),
+        places=tuple(sorted(_places(recent), key=lambda place: (-RANK[place.tier], ORDER[place.bucket]))),
+        calm=_calm(latest),
+    )
 
-    Silence comes before everything: what was true a week ago is not known to be true. Among the rest the worst
-    tier wins, and between equals the order of the buckets.
-    """
-    latest = scores[-1] if scores else None
-    if latest is None:
-        places = [Place(bucket=Bucket.SILENT, reason="Nothing measured in three months.", tier=Tier.ROUTINE)]
-    else:
-        silent = now - latest.effective_at
-        recent = [one for one in scores if latest.effective_at - one.effective_at < LOOKED_AT]
-        places = sorted(_places(recent), key=lambda place: (-place.tier.rank, ORDER[place.bucket]))
-        if silent >= LOOKED_AT:
-            said = f"Nothing measured for {silent.days} days."
-            if places:
-                said += f" Before that: {places[0].reason}"
-            silence = Place(bucket=Bucket.SILENT, reason=said, tier=Tier.ROUTINE, weight=silent.days)
-            places = [silence, *places]
-        elif not places:
-            places = [Place(bucket=Bucket.STABLE, reason=_calm(latest), tier=Tier.ROUTINE)]
+
+def standing(patient: UUID, of: Told, *, now: datetime) -> Standing:
+    """Where a patient stands now. Silence comes before everything: what was true a week ago is not known to be true."""
+    latest, places = of.latest, of.places
+    silent = None if latest is None else now - latest.at
+    if latest is None or silent is None or silent >= FORGOTTEN:
+        latest, places = None, (SILENCE,)
+    elif silent >= LOOKED_AT:
+        before = f" Before that: {places[0].reason}" if places else ""
+        said = f"Nothing measured for {silent.days} days.{before}"
+        places = (
+            Place(bucket=Bucket.SILENT, reason=said, tier=Tier.ROUTINE, weight=silent.days),
+            *places,
+        )
+    elif not places:
+        places = (Place(bucket=Bucket.STABLE, reason=of.calm, tier=Tier.ROUTINE),)
     first = places[0]
-    others = {place.bucket for place in places[1:]} - {first.bucket}
+    others = {place.bucket for place in places[1:] if place.bucket is not first.bucket}
     return Standing(
         patient_id=patient,
         bucket=first.bucket,
         reason=first.reason,
         tier=first.tier,
         weight=first.weight,
-        also=tuple(bucket for bucket in Bucket if bucket in others),
+        also=tuple(sorted(others, key=ORDER.__getitem__)) if others else (),
         latest=latest,
-        recent=scores,
     )
 
 
@@ -116,7 +144,7 @@ def ranked(standings: Sequence[Standing]) -> list[tuple[Bucket, list[Standing]]]
     for one in standings:
         held[one.bucket].append(one)
     return [
-        (bucket, sorted(some, key=lambda one: (-one.tier.rank, -one.weight, str(one.patient_id))))
+        (bucket, sorted(some, key=lambda one: (-RANK[one.tier], -one.weight, one.patient_id.int)))
         for bucket, some in held.items()
     ]
 

@@ -59,6 +59,7 @@ class RiskRoom:
             await store.keep(conn, [(event.practice_id, key, memory, event.reading.effective_at)])
             self._hold({key: memory})
         await retraction_store.retract(conn, event, unlearnt=unlearnt)
+        await store.spoken(conn, event.practice_id, key, event.reading.effective_at)
         return Retracted(
             event_id=fact_id("retracted", event.reading.event_id),
             caused_by=event.event_id,
@@ -137,6 +138,7 @@ class RiskRoom:
             return []  # the record is kept aside, and said loudly; the reading's score stands until then
         scored = incomplete(event, self._model)
         await store.tell(conn, [scored])
+        await store.spoken(conn, event.practice_id, (event.patient_id, event.kind), event.effective_at)
         return [scored]
 
     def forget(self) -> None:

@@ -13,6 +13,7 @@ from risk.drift import BUDGET_MOST
 from risk.events import Scored
 from risk.forecast import packaged
 from risk.measures import NO_PLAN, Plan
+from risk.memory import SHAPES, empty
 from risk.rules import DEFAULT, LINE, LimitRefused, Limits, Override, limits_at
 from risk.scoring import Model
 
@@ -24,7 +25,13 @@ MEMORIES: LiteralString = "SELECT patient_id, kind, memory FROM risk.memory WHER
 KEEP: LiteralString = """
     INSERT INTO risk.memory (practice_id, patient_id, kind, memory, latest_at)
     SELECT * FROM unnest(%b::int[], %b::uuid[], %b::text[], %b::bytea[], %b::timestamptz[])
-    ON CONFLICT (patient_id, kind) DO UPDATE SET memory = excluded.memory, latest_at = excluded.latest_at
+    ON CONFLICT (patient_id, kind) DO UPDATE SET memory = excluded.memory, latest_at = excluded.latest_at,
+                                                 said = risk.memory.said + 1
+"""
+# A word about somebody that teaches nothing; perhaps the first word of all, with the memory of somebody never seen.
+SPOKEN: LiteralString = """
+    INSERT INTO risk.memory (practice_id, patient_id, kind, memory, latest_at) VALUES (%s, %s, %s, %b, %s)
+    ON CONFLICT (patient_id, kind) DO UPDATE SET said = risk.memory.said + 1
 """
 TELL: LiteralString = """
     INSERT INTO risk.score (practice_id, patient_id, event_id, reading_id, effective_at, kind, tier,
@@ -69,6 +76,12 @@ async def keep(
             [at for _, _, _, at in changed],
         ),
     )
+
+
+async def spoken(conn: psycopg.AsyncConnection[Any], practice: int, key: Key, at: datetime) -> None:
+    """Say that something was said about a patient without anything being learnt."""
+    patient, kind = key
+    await conn.execute(SPOKEN, (practice, patient, kind.value, empty(SHAPES[kind]), at))
 
 
 async def tell(conn: psycopg.AsyncConnection[Any], scored: Sequence[Scored]) -> None:

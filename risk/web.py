@@ -3,7 +3,7 @@
 from typing import Annotated
 from uuid import UUID
 
-from fastapi import APIRouter, Form, Request
+from fastapi import APIRouter, Form, Query, Request
 from fastapi.responses import HTMLResponse, Response
 
 from risk.desk_web import Desk
@@ -21,8 +21,10 @@ def router(desk: Desk, labels: Labels, model: Model | None = None) -> APIRouter:
     pages = Pages(desk, labels, packaged_model() if model is None else model)
 
     @routes.get("", response_class=HTMLResponse)
-    async def everybody(request: Request, bucket: str = "", find: str = "") -> HTMLResponse:
-        return await pages.everybody(request, bucket=bucket, find=find.strip())
+    async def everybody(
+        request: Request, bucket: str = "", find: str = "", start: Annotated[int, Query(ge=0)] = 0
+    ) -> HTMLResponse:
+        return await pages.everybody(request, bucket=bucket, find=find.strip(), start=start)
 
     @routes.get("/practice", response_class=HTMLResponse)
     async def practice(request: Request, what: str = "", value: str = "", until: str = "") -> HTMLResponse:

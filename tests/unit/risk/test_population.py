@@ -7,8 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ingest.events import Beyond
 from risk.events import Tier
-from risk.population import Bucket, ranked, standing
+from risk.population import Bucket, Told, ranked, standing, told
 from risk.replay import replay
 from risk.store import packaged_model
 from tests.unit.risk.diary import MARIA, START, a_diary, a_reading
@@ -18,7 +19,7 @@ MODEL = packaged_model()
 
 def stands(readings, *, later=0.1):
     now = readings[-1].effective_at + timedelta(days=later)
-    return standing(MARIA, replay(readings, model=MODEL)[-48:], now=now)
+    return standing(MARIA, told(replay(readings, model=MODEL)[-48:]), now=now)
 
 
 def rise(step=16):
@@ -53,8 +54,25 @@ def test_silence_comes_before_everything_and_says_what_was_true_before():
     assert Bucket.RISING in found.also
 
 
+def test_what_is_kept_of_somebody_stands_them_where_their_scores_did():
+    for readings in (rise(), a_diary([128] * 5), [a_reading(0, beyond=Beyond.LO)]):
+        of = told(replay(readings, model=MODEL)[-48:])
+        now = readings[-1].effective_at + timedelta(hours=1)
+        kept = msgspec.json.decode(msgspec.json.encode(of), type=Told)
+        assert standing(MARIA, kept, now=now) == standing(MARIA, of, now=now)
+
+
+def test_who_was_silent_for_three_months_is_as_good_as_never_measured():
+    found = stands(rise(), later=91)
+    assert (found.bucket, found.reason, found.latest) == (
+        Bucket.SILENT,
+        "Nothing measured in three months.",
+        None,
+    )
+
+
 def test_somebody_who_never_measured_is_among_the_silent():
-    found = standing(MARIA, [], now=START)
+    found = standing(MARIA, told([]), now=START)
     assert (found.bucket, found.latest) == (Bucket.SILENT, None)
 
 
@@ -71,7 +89,7 @@ def test_a_trend_that_calmed_leaves_the_bucket():
     calm = msgspec.structs.replace(
         loud, effective_at=loud.effective_at + timedelta(hours=12), findings=(), assessed=(trend.concern,), bands=()
     )  # fmt: skip
-    found = standing(MARIA, [loud, calm], now=calm.effective_at)
+    found = standing(MARIA, told([loud, calm]), now=calm.effective_at)
     assert found.bucket is Bucket.STABLE
 
 
@@ -84,7 +102,7 @@ def test_in_a_bucket_the_worst_tier_and_then_the_clearest_stand_first():
 
 @given(st.lists(st.floats(60, 240), min_size=1, max_size=40), st.floats(0, 30))
 def test_whatever_was_measured_everybody_stands_somewhere_with_a_reason(values, later):
-    told = [a_reading(day / 2, systolic=round(value)) for day, value in enumerate(values)]
-    found = stands(told, later=later)
+    readings = [a_reading(day / 2, systolic=round(value)) for day, value in enumerate(values)]
+    found = stands(readings, later=later)
     assert found.bucket in Bucket and found.reason.endswith((".", ")."))
     assert (found.bucket is Bucket.SILENT) == (later >= 7)
