@@ -10,6 +10,7 @@ import signal
 import socket
 import subprocess
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from deploy.native import unprivileged
 from deploy.native.certificates import BRIDGE, Authority
@@ -17,6 +18,7 @@ from deploy.native.processes import NotReadyError, Processes, until
 from deploy.native.progress import Say
 
 NAME = "mosquitto"
+CERTIFICATES = ("ca.crt", "server.crt", "server.key", "crl.pem")
 UNREADABLE = "Couldn't open database"
 
 CONFIGURATION = """\
@@ -97,6 +99,7 @@ class Mosquitto:
         acl.write_text(ACCESS)
         acl.chmod(0o600)
         self._take_certificates()
+        unprivileged.own(self.folder)
         try:
             self._launch(say)
         except NotReadyError:
@@ -142,9 +145,12 @@ class Mosquitto:
         return match[1] if match else "?"
 
     def _take_certificates(self) -> None:
-        for name in ("ca.crt", "server.crt", "server.key", "crl.pem"):
-            copy = self.folder / name
-            copy.unlink(missing_ok=True)
-            copy.touch(mode=0o600)
-            copy.write_bytes((self._authority.folder / name).read_bytes())
-        unprivileged.own(self.folder)
+        """Each file is exchanged whole: a broker that reads while we write would find half of one, and let nobody in."""
+        with TemporaryDirectory(dir=self.folder) as fresh:
+            for name in CERTIFICATES:
+                copy = Path(fresh, name)
+                copy.touch(mode=0o600)
+                copy.write_bytes((self._authority.folder / name).read_bytes())
+            unprivileged.own(Path(fresh))
+            for name in CERTIFICATES:
+                Path(fresh, name).replace(self.folder / name)

@@ -194,6 +194,30 @@ def test_a_revoked_certificate_is_refused_and_a_new_one_gets_in(stack, gateway):
     assert handshake(stack, context_of(stack.issue(gateway.name)))
 
 
+def test_a_broker_that_is_told_again_and_again_to_read_its_certificates_refuses_nobody_meanwhile(
+    stack, gateway
+):
+    """Each reload used to unlink and rewrite what the broker was reading for the one before: it then let nobody in."""
+    enough = threading.Event()
+
+    def tell():
+        broker = stack.mosquitto
+        while not enough.wait(0.002):
+            broker.reload()
+
+    telling = [threading.Thread(target=tell) for _ in range(3)]
+    for thread in telling:
+        thread.start()
+    try:
+        let_in = [handshake(stack, context_of(gateway)) for _ in range(100)]
+    finally:
+        enough.set()
+        for thread in telling:
+            thread.join()
+    assert all(let_in)
+    assert handshake(stack, context_of(gateway))
+
+
 def test_plain_tcp_is_refused(stack):
     host, port = stack.mqtt.split(":")
     with socket.create_connection((host, int(port)), timeout=10) as raw:
