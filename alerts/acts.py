@@ -263,7 +263,7 @@ UNDONE_BY: Final = {
     Move.CLOSED: (Move.REOPENED, Move.CLAIMED),
     Move.SNOOZED: (Move.WOKEN, Move.CLAIMED),
 }
-"""Undoing is moving on: the record keeps both. After it the episode is where the act began, or in the same hands."""
+"""Undoing is moving on: the record keeps both. After it the episode waits, or is in the hands it was in."""
 
 
 def undo(act: Act, episodes: Sequence[tuple[Episode, Last]]) -> Answer:
@@ -276,6 +276,8 @@ def undo(act: Act, episodes: Sequence[tuple[Episode, Last]]) -> Answer:
         if last.at.astimezone(zone).date() != act.now.astimezone(zone).date():
             return NotPossible("Only what you did today can be undone.")
         for move in UNDONE_BY[last.move]:
+            if move is Move.CLAIMED and last.before is State.WAITING:
+                continue  # nobody had it when the act began
             changes: dict[str, Any] = {**NOBODY, "closed_at": None, "back": "Undone."}
             if move is Move.CLAIMED:
                 changes |= act.lease(episode)

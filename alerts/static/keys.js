@@ -73,5 +73,6 @@
 
   // An episode opened for one act, from the queue: show that form.
   const wanted = location.hash && document.querySelector(`details${CSS.escape ? location.hash : ""}, textarea${location.hash}`);
-  if (wanted) open(wanted);
+  // After the load: going to the fragment takes the focus away from whatever had it.
+  if (wanted) addEventListener("load", () => setTimeout(() => open(wanted)));
 })();

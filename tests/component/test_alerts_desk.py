@@ -66,7 +66,7 @@ async def test_the_benign_are_acknowledged_together_patients_hear_of_it_and_all_
     states = dict(
         await clinic.rows("SELECT patient_id, state FROM alerts.episode WHERE concern = 'high_pressure'")
     )
-    assert states[clinic.patients["maria"]] == states[clinic.patients["jon"]] == "claimed"
+    assert states[clinic.patients["maria"]] == states[clinic.patients["jon"]] == "waiting"
 
 
 async def test_what_moved_since_the_page_was_shown_is_left_for_a_look_of_its_own(clinic):

@@ -150,7 +150,6 @@ async def test_each_act_on_an_episode_is_told_in_its_story(shop):
         "opened",
         "snoozed",
         "woken",
-        "claimed",
         "task_asked",
         "escalated",
         "claimed",

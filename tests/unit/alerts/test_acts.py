@@ -117,24 +117,28 @@ def test_settling_and_closing_is_one_act():
     assert made[-1].episode.closed_at == when("09:10")
 
 
-def last(move, *, by=ANA, at="09:05", why="x") -> Last:
-    return Last(number=2, move=move, before=State.WAITING, at=when(at), by=by, caused_by=uuid4(), why=why)
+def last(move, *, by=ANA, at="09:05", why="x", before=State.CLAIMED) -> Last:
+    return Last(number=2, move=move, before=before, at=when(at), by=by, caused_by=uuid4(), why=why)
 
 
+W, C = State.WAITING, State.CLAIMED
 UNDONE = [
-    ("a claim goes back to everybody", State.CLAIMED, Move.CLAIMED, State.WAITING),
-    ("a hand-back comes back", State.WAITING, Move.HANDED_BACK, State.CLAIMED),
-    ("an escalation comes back into one's hands", State.ESCALATED, Move.ESCALATED, State.CLAIMED),
-    ("a disposition comes back into one's hands", State.HANDLED, Move.DISPOSITIONED, State.CLAIMED),
-    ("a close comes back into one's hands", State.CLOSED, Move.CLOSED, State.CLAIMED),
-    ("a snooze comes back into one's hands", State.SNOOZED, Move.SNOOZED, State.CLAIMED),
+    ("a claim goes back to everybody", W, C, Move.CLAIMED, W),
+    ("a hand-back comes back", C, W, Move.HANDED_BACK, C),
+    ("an escalation comes back into one's hands", C, State.ESCALATED, Move.ESCALATED, C),
+    ("a disposition comes back into one's hands", C, State.HANDLED, Move.DISPOSITIONED, C),
+    ("a close comes back into one's hands", State.HANDLED, State.CLOSED, Move.CLOSED, C),
+    ("a snooze comes back into one's hands", C, State.SNOOZED, Move.SNOOZED, C),
+    ("what nobody had and was escalated waits again", W, State.ESCALATED, Move.ESCALATED, W),
+    ("what nobody had and was settled at a glance waits again", W, State.HANDLED, Move.DISPOSITIONED, W),
+    ("what nobody had and was snoozed waits again", W, State.SNOOZED, Move.SNOOZED, W),
 ]
 
 
-@pytest.mark.parametrize(("sentence", "state", "move", "after"), UNDONE, ids=[u[0] for u in UNDONE])
-def test_undo(sentence, state, move, after):
+@pytest.mark.parametrize(("sentence", "before", "state", "move", "after"), UNDONE, ids=[u[0] for u in UNDONE])
+def test_undo(sentence, before, state, move, after):
     episode = an_episode(state, owner=ANA if state is State.CLAIMED else None)
-    made = acts.undo(an_act(), [(episode, last(move))])
+    made = acts.undo(an_act(), [(episode, last(move, before=before))])
     assert made[-1].episode.state is after
     assert (made[-1].episode.owner == ANA) is (after is State.CLAIMED)
     assert [t.number for t in made] == list(range(episode.number + 1, episode.number + 1 + len(made)))
