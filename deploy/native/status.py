@@ -11,7 +11,7 @@ import psycopg
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import KafkaError
 
-from deploy.native.services import WATCHMAN, Fleet
+from deploy.native.services import MAILBOX, WATCHMAN, Fleet
 from deploy.native.stack import SETTINGS_OF, Stack
 
 PORTS = {"postgres": "postgres", "mosquitto": "mqtt", "kafka": "kafka"}
@@ -29,6 +29,9 @@ FIGURES = {
     "outbox": "SELECT count(*) FROM pump.outbox",
 }
 """What one question to the database answers; as the pipeline, which sees every practice."""
+
+DOING = {WATCHMAN: "watching", MAILBOX: "taking mail"}
+"""What is neither a server nor a service; the rest are gateways that play."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -145,7 +148,7 @@ def screen(seen: Status) -> str:
         lag = "" if not seen.lag or name not in seen.lag else f"{seen.lag[name]} behind"
         lines.append(f"  {name:<12}{state:<12}{_pid(service):<14}{lag}".rstrip())
     lines += [
-        f"  {name:<12}{('watching' if name == WATCHMAN else 'playing') if it['up'] else 'ended':<12}{_pid(it)}"
+        f"  {name:<12}{DOING.get(name, 'playing') if it['up'] else 'ended':<12}{_pid(it)}"
         for name, it in seen.gateways.items()
     ]
     if seen.versions:
