@@ -210,6 +210,9 @@ async def test_the_timeline_has_the_columns_a_chart_draws(shop):
         [180.0],
     )
     assert told["marks"] == [{"at": told["at"][0] + 2, "said": "Opened", "person": False}]
+    async with shop.clinic.web() as conn:
+        looked = await (await conn.execute("SELECT page FROM audit.read")).fetchall()
+    assert looked == [("/queue/episode/{episode_id}",)]  # one look, one line
 
 
 async def test_a_shift_leaves_a_clean_story_and_numbers_behind(shop):
