@@ -28,6 +28,7 @@ from alerts.absence import LABELS, OFTEN, Arrangement, refusal, span
 from alerts.access import CHAINS, SEES, WORKS, seen_by
 from alerts.acts import PHYSICIAN, Act, Answer
 from alerts.burden import Burden, minutes_text, weigh
+from alerts.call_service import Calls
 from alerts.concerns import Queue, about
 from alerts.contact_store import CareCalls
 from alerts.desk_web import Desk, must_work, person
@@ -49,8 +50,8 @@ HANDED: Final = 50
 class Pages:
     """The room's pages on one desk under one policy."""
 
-    def __init__(self, desk: Desk, policy: Policy, care_calls: CareCalls) -> None:
-        self.desk, self.policy, self.care_calls = desk, policy, care_calls
+    def __init__(self, desk: Desk, policy: Policy, care_calls: CareCalls, calls: Calls) -> None:
+        self.desk, self.policy, self.care_calls, self.calls = desk, policy, care_calls, calls
 
     def act(self, request: Request) -> Act:
         """What this person is doing with this request, under an id of its own."""
@@ -89,8 +90,16 @@ class Pages:
             context = await episode_web.page(
                 self.desk, request, conn, episode, self.act(request), self.care_calls
             )
+            call = await self.calls.of(request, conn, episode.patient_id) if context["works"] else None
         return self.desk.page(
-            request, "alerts/episode.html", status_code=status, notice=notice, kept=kept, **context
+            request,
+            "alerts/episode.html",
+            status_code=status,
+            notice=notice,
+            kept=kept,
+            call=call,
+            new_timer=uuid4(),
+            **context,
         )
 
     async def on_patient(

@@ -11,6 +11,7 @@ from fastapi.responses import HTMLResponse, PlainTextResponse, RedirectResponse,
 from alerts import (
     acts,
     benign_web,
+    call_web,
     episode_web,
     outage_store,
     page_store,
@@ -23,6 +24,7 @@ from alerts import (
 )
 from alerts.access import CHAINS, WORKS
 from alerts.burden import PUBLISHED, minutes_text, table
+from alerts.call_service import Calls, NoCalls
 from alerts.concerns import Queue, about
 from alerts.contact_store import CareCalls, NoCareCalls
 from alerts.desk_web import Desk, Doorbell, must_see, must_work
@@ -38,11 +40,16 @@ OfQueue = Annotated[Queue, Form()]
 
 
 def router(
-    desk: Desk, bell: Doorbell, policy: Policy = DEFAULT, *, care_calls: CareCalls | None = None
+    desk: Desk,
+    bell: Doorbell,
+    policy: Policy = DEFAULT,
+    *,
+    care_calls: CareCalls | None = None,
+    calls: Calls | None = None,
 ) -> APIRouter:
     """The room's screens, behind the frame's guard."""
     routes = APIRouter(prefix="/queue")
-    pages = Pages(desk, policy, care_calls or NoCareCalls())
+    pages = Pages(desk, policy, care_calls or NoCareCalls(), calls or NoCalls())
     _seen(routes, pages, bell)
     _done_to_patients(routes, pages)
     _done_to_episodes(routes, pages)
@@ -52,6 +59,7 @@ def router(
     policy_web.add(routes, pages)
     rota_web.add(routes, pages)
     benign_web.add(routes, pages)
+    call_web.add(routes, pages)
     today_web.add(routes, pages)
     quiet_web.add(routes, pages)
     return routes

@@ -50,9 +50,28 @@ def genesis(table: str, practice_id: int) -> bytes:
     return hashlib.sha256(f"lamplight {table} of practice {practice_id}".encode()).digest()
 
 
+LATER = frozenset({"episode_id"})
+"""Columns that came when rows stood already: sealed where they say something, so that older rows keep their hash."""
+
+
+def sealed(row: Row) -> bytes:
+    """The bytes that a row's hash is of: everything in it, its place (`seq`, `prev_hash`) too, except `hash` itself.
+
+    >>> sealed({"seq": 7, "episode_id": None, "hash": b""})
+    b'{"seq":7}'
+    """
+    return canonical(
+        {
+            name: value
+            for name, value in row.items()
+            if name != "hash" and not (name in LATER and value is None)
+        }
+    )
+
+
 def seal(row: Row) -> bytes:
-    """The hash of a row: of everything in it, its place (`seq`, `prev_hash`) too, except `hash` itself."""
-    return hashlib.sha256(canonical({name: value for name, value in row.items() if name != "hash"})).digest()
+    """The hash of a row."""
+    return hashlib.sha256(sealed(row)).digest()
 
 
 class Fault(StrEnum):

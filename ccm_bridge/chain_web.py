@@ -34,7 +34,8 @@ def router(desk: Desk, days: DeviceDays | None, origins: Origins | None) -> APIR
                 return gone(request, "entry")
             names = await tags(desk, conn, [entry.patient_id], today(desk, who))
             work = await store.task(conn, entry.task_id) if entry.task_id else None
-            told = await store.told(conn, [work.episode_id]) if work and work.episode_id else []
+            alert = entry.episode_id or (work.episode_id if work else None)
+            told = await store.told(conn, [alert]) if alert else []
             row = (
                 await month_service.rows(
                     conn,

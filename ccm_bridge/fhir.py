@@ -261,6 +261,31 @@ def communications(patient_id: UUID, entries: Sequence[Mapping[str, Any]]) -> li
     ]
 
 
+def letters(patient_id: UUID, given: Sequence[Mapping[str, Any]], *, practice: str) -> list[Resource]:
+    """The month's letters in the words in which they were given, each to whom it was given."""
+    return [
+        {
+            "resourceType": "Communication",
+            "id": str(one["letter_id"]),
+            "identifier": [{"system": IDENTIFIER, "value": str(one["letter_id"])}],
+            "status": "completed",
+            "category": [{"text": "Letter in plain language"}],
+            "medium": [
+                {
+                    "coding": [{"system": f"{_CATEGORY}/v3-ParticipationMode", "code": "MAILWRIT"}],
+                    "text": one["how"],
+                }
+            ],
+            "subject": _patient(patient_id),
+            "sent": _instant(one["given_at"]),
+            "recipient": [{"display": one["given_to"]}],
+            "sender": {"display": f"{one['recorded_by_name']}, {practice}"},
+            "payload": [{"contentString": one["words"]}],
+        }
+        for one in given
+    ]
+
+
 def claim(
     patient_id: UUID,
     *,

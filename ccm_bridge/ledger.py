@@ -173,6 +173,7 @@ class Doing:
     interactive: bool
     as_clinical_staff: bool = False
     task_id: UUID | None = None
+    episode_id: UUID | None = None  # the alert it acted on, where no task stands between
     readings: tuple[UUID, ...] = ()
 
 

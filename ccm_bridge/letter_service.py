@@ -153,7 +153,7 @@ async def given(conn: Connection, patient_id: UUID, month: date) -> list[Mapping
     """The letters of a month, in the order in which they were given."""
     async with conn.cursor(row_factory=dict_row) as cur:
         await cur.execute(
-            """SELECT given_to, permission, how, grade, given_at, recorded_by_name FROM ccm.letter
+            """SELECT letter_id, given_to, permission, how, words, grade, given_at, recorded_by_name FROM ccm.letter
                 WHERE patient_id = %s AND month = %s ORDER BY given_at""",
             (patient_id, month),
         )

@@ -55,6 +55,7 @@ class Evidence:
     readings: Sequence[Measured]
     tasks: Sequence[Mapping[str, Any]]
     moves: Sequence[Mapping[str, Any]]
+    letters: Sequence[Mapping[str, Any]]  # of the month, as they were given
     reviews: Sequence[Mapping[str, Any]]
     proof: Proof
 
@@ -89,6 +90,7 @@ def packet(said: Evidence) -> dict[str, Any]:
         "readings": [_reading(one) for one in said.readings],
         "tasks": list(said.tasks),
         "episode_moves": list(said.moves),
+        "letters": list(said.letters),
         "reviews": list(said.reviews),
         "chain": {
             "rows_verified": dict(said.proof.rows),
@@ -117,13 +119,12 @@ def _entry(
     voided: Mapping[Any, chain.Row],
     verdicts: Mapping[UUID, Sequence[Mapping[str, Any]]],
 ) -> dict[str, Any]:
-    own = {name: value for name, value in row.items() if name != "hash"}
     gone = voided.get(row["entry_id"])
     entry_id = row["entry_id"]
     took = verdicts.get(entry_id, ()) if isinstance(entry_id, UUID) else ()
     return {
         **{name: value.hex() if isinstance(value, bytes) else value for name, value in row.items()},
-        "canonical": chain.canonical(own).decode(),
+        "canonical": chain.sealed(row).decode(),
         "void": {name: value.hex() if isinstance(value, bytes) else value for name, value in gone.items()}
         if gone
         else None,

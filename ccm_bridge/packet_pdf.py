@@ -130,6 +130,7 @@ def pdf(plain: Mapping[str, Any], *, codes: Mapping[str, str]) -> bytes:
     _minutes(paper, plain, zone)
     _devices(paper, plain, zone)
     _work(paper, plain, zone)
+    _letters(paper, plain, zone)
     _signed(paper, plain, zone)
     _trace(paper, plain)
     _proof(paper, plain)
@@ -301,7 +302,7 @@ def _devices(paper: Paper, plain: Mapping[str, Any], zone: ZoneInfo) -> None:
 
 
 def _work(paper: Paper, plain: Mapping[str, Any], zone: ZoneInfo) -> None:
-    if not plain["tasks"]:
+    if not plain["tasks"] and not plain["episode_moves"]:
         return
     paper.head("Work and where it came from")
     by_episode: dict[str, list[Mapping[str, Any]]] = {}
@@ -311,13 +312,34 @@ def _work(paper: Paper, plain: Mapping[str, Any], zone: ZoneInfo) -> None:
         paper.say(
             f"{task['title']} ({task['state']}): {task['reason']}{' Outcome: ' + task['outcome'] if task['outcome'] else ''}"
         )
-        for move in by_episode.get(task["episode_id"] or "", ()):
-            paper.say(
-                f"    {_at(move['at'], zone)}  {move['move'].replace('_', ' ')}, {move['severity']}: {move['reason']} "
-                f"[{len(move['readings'])} readings, caused by {move['caused_by'][:8]}]",
-                size=7,
-                muted=True,
-            )
+        _moves(paper, by_episode.pop(task["episode_id"] or "", ()), zone)
+    for moves in by_episode.values():
+        paper.say(f"An alert settled in a call, without a task: {moves[0]['reason']}")
+        _moves(paper, moves, zone)
+
+
+def _moves(paper: Paper, moves: Iterable[Mapping[str, Any]], zone: ZoneInfo) -> None:
+    for move in moves:
+        paper.say(
+            f"    {_at(move['at'], zone)}  {move['move'].replace('_', ' ')}, {move['severity']}: {move['reason']} "
+            f"[{len(move['readings'])} readings, caused by {move['caused_by'][:8]}]",
+            size=7,
+            muted=True,
+        )
+
+
+def _letters(paper: Paper, plain: Mapping[str, Any], zone: ZoneInfo) -> None:
+    """What the patient, and whom the patient allowed to be told, were given to read."""
+    if not plain["letters"]:
+        return
+    paper.head("Letters given")
+    for one in plain["letters"]:
+        allowed = f", allowed {one['permission']}" if one["permission"] else ""
+        paper.say(
+            f"To {one['given_to']}, {one['how']}, {_at(one['given_at'], zone)} by {one['recorded_by_name']}{allowed}. "
+            f"Reading level: grade {one['grade']}."
+        )
+        paper.say(one["words"], size=7, muted=True)
 
 
 def _signed(paper: Paper, plain: Mapping[str, Any], zone: ZoneInfo) -> None:

@@ -1,5 +1,6 @@
 """Gathers a patient's month for the auditor and for the record system: everything, under the asker's row-level security."""
 
+from collections.abc import Sequence
 from dataclasses import asdict
 from datetime import datetime, timedelta
 from typing import Any
@@ -9,13 +10,13 @@ from zoneinfo import ZoneInfo
 import msgspec
 from psycopg.rows import dict_row
 
-from ccm_bridge import chain, fhir, packet, plan_store, store, time_store
+from ccm_bridge import chain, fhir, letter_service, packet, plan_store, store, time_store
 from ccm_bridge.ledger import first_instant, next_month
 from ccm_bridge.month import windows_of
 from ccm_bridge.month_service import Row, frozen_decision
 from ccm_bridge.origins import Measured, Origins
 from ccm_bridge.service import Who
-from ccm_bridge.store import Connection
+from ccm_bridge.store import Connection, Work
 
 
 async def gather(
@@ -69,7 +70,8 @@ async def gather(
         windows=[w for w in windows_of(known) if w.end >= known.month],
         readings=readings,
         tasks=[asdict(one) for one in mine],
-        moves=[asdict(one) for one in await store.told(conn, [t.episode_id for t in mine if t.episode_id])],
+        moves=[asdict(one) for one in await store.told(conn, _alerts(mine, ledger))],
+        letters=await letter_service.given(conn, known.patient_id, known.month),
         reviews=[
             {"step": r.step, "version": r.version, "by_name": r.by_name, "at": r.at, "note": r.note}
             | {"entries_sha256": r.entries_hash.hex(), "rule_set": r.rule_set, "price_set": r.price_set}
@@ -77,6 +79,12 @@ async def gather(
         ],
         proof=await _proof(conn, who.practice_id),
     )
+
+
+def _alerts(work: Sequence[Work], ledger: Sequence[chain.Row]) -> set[UUID]:
+    """The episodes behind the month's tasks, and behind minutes that name theirs."""
+    named = {one.episode_id for one in work if one.episode_id}
+    return named | {row["episode_id"] for row in ledger if isinstance(row["episode_id"], UUID)}
 
 
 async def _span(row: Row) -> tuple[datetime, datetime]:
@@ -142,6 +150,7 @@ def as_fhir(said: packet.Evidence, patient_id: UUID) -> dict[str, Any]:
         *fhir.observations(patient_id, readings),
         *fhir.tasks(patient_id, said.tasks),
         *fhir.communications(patient_id, plain["entries"]),
+        *fhir.letters(patient_id, said.letters, practice=said.practice),
         *fhir.claim(
             patient_id,
             month=said.month,

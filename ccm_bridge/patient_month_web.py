@@ -110,7 +110,9 @@ async def _whole(desk: Desk, request: Request, conn: Connection, row: Row, name:
     who, known = desk.who(request), row.known
     entries = await time_store.of_month(conn, known.month, known.patient_id)
     work = await store.tasks_of_patient(conn, known.patient_id)
-    told = await store.told(conn, [one.episode_id for one in work if one.episode_id])
+    alerts = {one.episode_id for one in work if one.episode_id}
+    alerts |= {one.episode_id for one in entries if one.episode_id}
+    told = await store.told(conn, alerts)
     circles = [c for c in known.circumstances if c.kind != "month_checked"]
     return {
         **_line(row),
@@ -159,11 +161,13 @@ def _chains(entries: list[Written], work: list[Work], told: list[Told]) -> list[
         if entry.voided_at:
             continue
         task = tasks.get(entry.task_id) if entry.task_id else None
-        mine = moves.get(task.episode_id, []) if task and task.episode_id else []
+        alert = entry.episode_id or (task.episode_id if task else None)
+        mine = moves.get(alert, []) if alert else []
         chains.append(
             {
                 "entry": entry,
                 "task": task,
+                "alert": alert,
                 "scores": [one for one in mine if one.by_staff is None],
                 "readings": entry.readings,
             }

@@ -141,6 +141,7 @@ class Written:
     end: datetime
     month: Any
     task_id: UUID | None
+    episode_id: UUID | None
     timer_id: UUID | None
     activity: str
     note: str
@@ -167,15 +168,17 @@ class Written:
 
 _WRITTEN: LiteralString = """
     SELECT e.entry_id, e.seq, e.staff_id, e.staff_name, e.credential, e.country, e.patient_id, e.program,
-           lower(e.span) AS start, upper(e.span) AS "end", e.month, e.task_id, e.timer_id, e.activity, e.note, e.problem,
+           lower(e.span) AS start, upper(e.span) AS "end", e.month, e.task_id, e.episode_id, e.timer_id, e.activity, e.note,
+           e.problem,
            e.outcome, e.contact, e.contact_with, e.interactive, e.as_clinical_staff, e.readings, e.source, e.attestation,
            e.corrects, e.entered_at, e.hash, v.at AS voided_at, v.reason AS void_reason, v.by_name AS void_by_name
       FROM ccm.time_entry e LEFT JOIN ccm.time_void v USING (entry_id) """
 
 ENTRY_ROW: LiteralString = """
     SELECT entry_id, practice_id, seq, staff_id, staff_name, credential, country, patient_id, program,
-           lower(span) AS start, upper(span) AS "end", zone, month, task_id, timer_id, activity, note, problem, outcome,
-           contact, contact_with, interactive, as_clinical_staff, readings, source, attestation, corrects, entered_at,
+           lower(span) AS start, upper(span) AS "end", zone, month, task_id, episode_id, timer_id, activity, note,
+           problem, outcome, contact, contact_with, interactive, as_clinical_staff, readings, source, attestation,
+           corrects, entered_at,
            entered_by, prev_hash, hash
       FROM ccm.time_entry """
 VOID_ROW: LiteralString = """
@@ -271,6 +274,7 @@ def _row(one: Entry, seq: int, prev: bytes) -> dict[str, Any]:
         "zone": one.zone,
         "month": one.month,
         "task_id": doing.task_id,
+        "episode_id": doing.episode_id,
         "timer_id": one.timer_id,
         "activity": doing.activity,
         "note": doing.note,
@@ -294,12 +298,12 @@ async def _insert_entry(conn: Connection, row: dict[str, Any]) -> None:
     await conn.execute(
         """INSERT INTO ccm.time_entry (
                entry_id, practice_id, seq, staff_id, staff_name, credential, country, patient_id, program, span, zone,
-               month, task_id, timer_id, activity, note, problem, outcome, contact, contact_with, interactive,
+               month, task_id, episode_id, timer_id, activity, note, problem, outcome, contact, contact_with, interactive,
                as_clinical_staff, readings, source, attestation, corrects, entered_at, entered_by, prev_hash, hash)
            VALUES (
                %(entry_id)s, %(practice_id)s, %(seq)s, %(staff_id)s, %(staff_name)s, %(credential)s, %(country)s,
                %(patient_id)s, %(program)s, tstzrange(%(start)s, %(end)s, '[)'), %(zone)s, %(month)s, %(task_id)s,
-               %(timer_id)s, %(activity)s, %(note)s, %(problem)s, %(outcome)s, %(contact)s, %(contact_with)s,
+               %(episode_id)s, %(timer_id)s, %(activity)s, %(note)s, %(problem)s, %(outcome)s, %(contact)s, %(contact_with)s,
                %(interactive)s, %(as_clinical_staff)s, %(readings)s::uuid[], %(source)s, %(attestation)s, %(corrects)s,
                %(entered_at)s, %(entered_by)s, %(prev_hash)s, %(hash)s)""",
         row,

@@ -132,7 +132,7 @@ def router(desk: Desk) -> APIRouter:  # noqa: C901, PLR0915 - a table of routes,
         if wants_json(request):
             proved = await time_service.measured(conn, found.timer_id)
             return as_json(found, proved.seconds, "", silent=_silent(found, desk.now()))
-        return RedirectResponse(_page(found), status_code=303)
+        return RedirectResponse(page_of(found), status_code=303)
 
     @routes.get("/timers/mine")
     async def mine(request: Request) -> Response:
@@ -248,7 +248,7 @@ def router(desk: Desk) -> APIRouter:  # noqa: C901, PLR0915 - a table of routes,
             logged = await time_service.log_timer(conn, who, timer_id, doing, now=now)
         if isinstance(logged, Refused):
             if wants_json(request):
-                return refusal(desk, request, logged, back=_page(found))
+                return refusal(desk, request, logged, back=page_of(found))
             return await timer_page(desk, request, conn, found, refused=logged, said=form)
         return RedirectResponse(_after(found), status_code=303)
 
@@ -338,7 +338,8 @@ def _silent(found: Timer, now: datetime) -> bool:
     return found.state == "running" and now - found.last_at > timer.SILENCE
 
 
-def _page(found: Timer) -> str:
+def page_of(found: Timer) -> str:
+    """Where a timer is logged."""
     return f"/tasks/{found.task_id}#timer" if found.task_id else f"/timers/{found.timer_id}"
 
 

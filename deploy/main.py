@@ -21,7 +21,7 @@ from ccm_bridge.anchor_service import keep_anchoring
 from ccm_bridge.anchor_store import load_or_make_key
 from ccm_bridge.service import CcmRoom
 from deploy import authority as signing
-from deploy import bus, database, metrics
+from deploy import bus, calls, database, metrics
 from deploy.care_calls import Minutes
 from deploy.device_days import device_days, last_measured
 from deploy.homes import Hubs
@@ -352,7 +352,7 @@ async def web(settings: Settings, opened: AsyncExitStack, life: Life) -> None:
     pages = site(
         desk,
         [
-            alerts_web.router(desk, bell, care_calls=Minutes()),
+            alerts_web.router(desk, bell, care_calls=Minutes(), calls=calls.Minutes(desk)),
             risk_web.router(desk, Dispositions(), live),
             ccm_web.router(desk, days=device_days, last_measured=last_measured, origins=Archives()),
             fleet_web.router(desk),

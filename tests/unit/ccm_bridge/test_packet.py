@@ -3,6 +3,7 @@
 import json
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal
 from hashlib import sha256
 from uuid import uuid4
 
@@ -204,6 +205,7 @@ def evidence(**changes):
             }
         ],
         moves=[],
+        letters=[],
         reviews=[{"step": "reviewed", "by_name": "Cora", "at": NOW, "note": ""}],
         proof=Proof(rows={"time_entry": 3, "time_void": 1}, findings=[], anchor=None),
     )
@@ -357,3 +359,37 @@ def test_a_refused_consent_and_a_revoked_one_say_so():
 def test_bytes_are_shown_as_text_only_if_they_are_text():
     assert shown(b"pulse 72\n") == "pulse 72\n"
     assert shown(bytes(range(20))) == " ".join(f"{n:02x}" for n in range(16)) + "\n10 11 12 13"
+
+
+LETTER = {
+    "letter_id": uuid4(),
+    "given_to": "Lucia Gomez",
+    "permission": "by telephone, 3 November 2026",
+    "how": "by post",
+    "words": "Your November\nYour mornings were high on three days.",
+    "grade": Decimal("5.2"),
+    "given_at": NOW,
+    "recorded_by_name": "Ana Núñez",
+}
+
+
+def test_a_letter_is_in_the_packet_and_a_communication_in_the_words_it_was_given_in():
+    said = evidence(letters=[LETTER])
+    (told,) = packet.packet(said)["letters"]
+    assert (told["given_to"], told["words"]) == ("Lucia Gomez", LETTER["words"])
+    assert packet.whole(packet.packet(said))
+    (letter,) = [one for one in resources(as_fhir(said, PATIENT), "Communication") if one.get("category")]
+    assert letter["payload"] == [{"contentString": LETTER["words"]}]
+    assert letter["recipient"] == [{"display": "Lucia Gomez"}]
+    assert letter["identifier"][0]["value"] == str(LETTER["letter_id"])
+    Bundle.model_validate_json(json.dumps(as_fhir(said, PATIENT), default=str))
+
+
+def test_minutes_of_a_call_that_was_settled_without_a_task_carry_their_alert_under_the_hash():
+    (row,) = ledger(1)
+    episode = uuid4()
+    named = row | {"episode_id": episode}
+    named["hash"] = chain.seal(named)
+    (told,) = packet.packet(evidence(entries=[named], voids=[], verdicts={}))["entries"]
+    assert str(episode) in told["canonical"]
+    assert sha256(told["canonical"].encode()).hexdigest() == told["hash"]

@@ -1,0 +1,187 @@
+"""A call from the queue: begun with a timer, ended in one motion; both rooms' rows stand together or not at all."""
+
+import re
+from datetime import timedelta
+from uuid import uuid4
+
+import pytest
+
+from alerts import web as alerts_web
+from ccm_bridge import chain, time_store
+from ccm_bridge import web as ccm_web
+from deploy.calls import Minutes
+from deploy.web.site import site
+from risk.events import Concern, Tier
+from tests.component.alerts_clinic import a_clinic, a_site
+from tests.unit.alerts.ward import a_finding
+
+pytestmark = pytest.mark.stack
+
+SAID = {
+    "code": "contacted",
+    "note": "Out of tablets since Friday; her ankles are swollen.",
+    "contact": "phone",
+    "contact_with": "patient",
+    "interactive": "yes",
+    "activity": "symptom_review",
+    "program": "CCM",
+}
+
+
+@pytest.fixture
+async def shop(fresh_database):
+    clinic = await a_clinic(fresh_database)
+    async with clinic.pipeline() as conn:
+        await conn.execute("UPDATE who.staff SET credential = 'RN' WHERE name IN ('Ana Lima', 'Ben Roth')")
+    async with a_site(clinic) as opened:
+        desk = opened.desk
+        rooms = [alerts_web.router(desk, opened.bell, calls=Minutes(desk)), ccm_web.router(desk)]
+        desk.rooms = ("alerts", "ccm_bridge")
+        opened.app = site(desk, rooms, static=("alerts", "ccm_bridge"))
+        yield opened
+
+
+async def an_alert(shop):
+    score = shop.clinic.score("09:00", a_finding(Concern.HIGH_PRESSURE, Tier.HIGH))
+    (told,) = await shop.clinic.tell(score)
+    return f"/queue/episode/{told.episode_id}", told.episode_id, score
+
+
+async def a_call(shop, ana, page, *, beats=8):
+    """Begun, and measured for some minutes by its script; the form that the page then offers."""
+    timer_id = str(uuid4())
+    begun = await ana.post(f"{page}/call?timer_id={timer_id}", program="CCM")
+    assert begun.status_code == 303
+    for n in range(1, beats + 1):
+        shop.now += timedelta(seconds=15)
+        await ana.post(f"/timers/{timer_id}/beat", n=str(n), stretch="0", ago="0")
+    text = (await ana.get(page)).text
+    assert "End the call: settle and log it" in text
+    form = text[text.index("/call/end") :]
+    return {
+        "timer_id": timer_id,
+        "seen": re.search(r'name="seen" value="(\d+)"', form)[1],
+        **SAID,
+    }
+
+
+async def written(shop):
+    """(states of the episodes, entries, states of the timers)"""
+    states = await shop.clinic.rows("SELECT state, disposition FROM alerts.episode")
+    timers = await shop.clinic.rows("SELECT state FROM ccm.timer")
+    async with shop.clinic.pipeline() as conn:
+        entries = await time_store.entries(conn, "", ())
+    return states, entries, [state for (state,) in timers]
+
+
+async def test_one_form_ends_the_call_settles_the_alert_and_logs_the_minutes(shop):
+    page, episode_id, score = await an_alert(shop)
+    async with shop.hands("ana") as ana:
+        assert "Start the call and the timer" in (await ana.get(page)).text
+        form = await a_call(shop, ana, page)
+        ended = await ana.post(f"{page}/call/end", **form)
+        assert (ended.status_code, ended.headers["location"]) == (303, "/queue?tab=clinical")
+        states, (entry,), timers = await written(shop)
+        assert states == [("handled", "contacted")]
+        assert timers == ["logged"]
+        assert entry.episode_id == episode_id
+        assert entry.readings == [score.caused_by]
+        assert (entry.source, entry.activity, entry.interactive) == ("timer", "symptom_review", True)
+        assert entry.seconds == 120
+        assert entry.outcome
+        walked = (await ana.get(f"/chain/entry/{entry.entry_id}")).text
+        assert "symptom" in walked.lower()
+    async with shop.clinic.pipeline() as conn:
+        rows = [row async for row in time_store.links(conn, "time_entry", 1)]
+    assert chain.verify("time_entry", 1, rows) == []
+    assert chain.verify("time_entry", 1, [rows[0] | {"episode_id": uuid4()}])
+    assert chain.verify("time_entry", 1, [rows[0] | {"episode_id": None}])
+
+
+async def test_the_same_form_sent_again_doubles_neither(shop):
+    page, _, _ = await an_alert(shop)
+    async with shop.hands("ana") as ana:
+        form = await a_call(shop, ana, page)
+        for _ in range(3):
+            again = await ana.post(f"{page}/call/end", **form)
+            assert again.status_code == 303
+        states, entries, _ = await written(shop)
+        assert (len(states), len(entries)) == (1, 1)
+        moves = await shop.clinic.rows("SELECT count(*) FROM alerts.transition WHERE move = 'dispositioned'")
+        assert moves == [(1,)]
+
+
+REFUSED = [
+    ("a note that says nothing", {"note": "ok"}),
+    ("no disposition", {"code": ""}),
+    ("a program that is none", {"program": "XYZ"}),
+    ("somebody else's timer", {"timer_id": str(uuid4())}),
+    ("a time that is not attested", {"start": "2026-01-05T04:10", "end": "2026-01-05T04:12"}),
+]
+
+
+@pytest.mark.parametrize("wrong", [row[1] for row in REFUSED], ids=[row[0] for row in REFUSED])
+async def test_if_either_is_refused_neither_is_written(shop, wrong):
+    page, _, _ = await an_alert(shop)
+    async with shop.hands("ana") as ana:
+        form = await a_call(shop, ana, page, beats=2)
+        before = await shop.clinic.rows("SELECT count(*) FROM alerts.transition")
+        refused = await ana.post(f"{page}/call/end", **form | wrong)
+        assert refused.status_code == 409
+        assert 'role="alert"' in refused.text
+        states, entries, timers = await written(shop)
+        assert (states, entries, timers) == ([("claimed", None)], [], ["running"])
+        assert await shop.clinic.rows("SELECT count(*) FROM alerts.transition") == before
+        done = await ana.post(f"{page}/call/end", **form)
+        assert done.status_code == 303
+
+
+async def test_an_alert_that_got_worse_during_the_call_is_looked_at_again_and_no_minute_is_lost(shop):
+    page, _, _ = await an_alert(shop)
+    async with shop.hands("ana") as ana:
+        form = await a_call(shop, ana, page)
+        await shop.clinic.tell(shop.clinic.score("09:11", a_finding(Concern.HIGH_PRESSURE, Tier.CRITICAL)))
+        refused = await ana.post(f"{page}/call/end", **form)
+        assert refused.status_code == 409
+        _, entries, timers = await written(shop)
+        assert (entries, timers) == ([], ["running"])
+        fresh = refused.text[refused.text.index("/call/end") :]
+        seen = re.search(r'name="seen" value="(\d+)"', fresh)[1]
+        assert (await ana.post(f"{page}/call/end", **form | {"seen": seen})).status_code == 303
+        assert len((await written(shop))[1]) == 1
+
+
+async def test_a_call_that_no_script_measured_is_attested_in_the_same_form(shop):
+    page, episode_id, _ = await an_alert(shop)
+    async with shop.hands("ana") as ana:
+        form = await a_call(shop, ana, page, beats=0)
+        shop.now += timedelta(minutes=9)
+        local = (shop.now - timedelta(hours=5)).strftime("%Y-%m-%dT%H:%M")
+        begun = (shop.now - timedelta(hours=5, minutes=8)).strftime("%Y-%m-%dT%H:%M")
+        unmeasured = await ana.post(f"{page}/call/end", **form)
+        assert unmeasured.status_code == 409
+        await ana.post(f"{page}/call/end", **form, start=begun, end=local, attested="yes")
+        _, (entry,), _ = await written(shop)
+        assert (entry.source, entry.seconds, entry.episode_id) == ("manual", 480, episode_id)
+
+
+async def test_the_second_nurse_reads_who_calls_and_no_timer_starts(shop):
+    page, _, _ = await an_alert(shop)
+    async with shop.hands("ana") as ana, shop.hands("ben") as ben:
+        await a_call(shop, ana, page, beats=1)
+        text = (await ben.get(page)).text
+        assert "Ana Lima is on this" in text
+        assert "Start the call" not in text
+        refused = await ben.post(f"{page}/call", program="CCM")
+        assert refused.status_code == 409
+    assert len(await shop.clinic.rows("SELECT FROM ccm.timer")) == 1
+
+
+async def test_who_has_no_clinical_credential_reads_why(shop):
+    page, _, _ = await an_alert(shop)
+    async with shop.hands("dora") as dora:
+        assert "no clinical credential" in (await dora.get(page)).text
+        refused = await dora.post(f"{page}/call", program="CCM")
+        assert refused.status_code == 409
+    states, _, timers = await written(shop)
+    assert (states, timers) == ([("waiting", None)], [])
