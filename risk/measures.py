@@ -28,9 +28,9 @@ from risk.memory import (
     learn,
     look_back,
     seconds,
-    unlearn,
 )
 from risk.rules import DEFAULT, LINES, Basis, Limits, Side
+from risk.unlearning import unlearn
 
 NEVER_SCORED = frozenset({"echo", "control_solution"})
 """Not a measurement of the patient at that time: shown, never judged and never learnt."""

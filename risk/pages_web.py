@@ -25,7 +25,7 @@ from risk.workbench_web import SHOWN, Asked, Bench, Replayer, Verdict, asked, be
 DRAWN_OF_ONE = 20
 """Scores of a patient that are drawn in a row."""
 ROWS_OF_A_BUCKET = 10
-ROWS_OF_ONE_BUCKET = 100
+ROWS_OF_ONE_BUCKET = 50
 NOTHING = population.Told()
 TOLD_AT_ONCE = 200
 """Patients whose standing is told anew before a page is shown: a tenth of a second."""
