@@ -14,10 +14,10 @@ from hypothesis import strategies as st
 
 from deploy.native.certificates import Authority
 from ingest import fleet, wire
-from ingest.fleet_web import state
 from ingest.gateway import credential
 from ingest.gateway.agent import Agent
 from ingest.gateway.outbox import Outbox
+from ingest.web import gateway_state
 from tests.unit.ingest.test_gateway_agent import HandLine
 
 NOW = datetime.now(UTC).replace(microsecond=0)
@@ -281,4 +281,4 @@ def test_the_fleet_says_how_each_is(row, said):
     nothing = dict.fromkeys(("revoked_at", "vendor", "last_seen", "outbox_full", "clock_error")) | {
         "online": False
     }
-    assert state(nothing | row, now=NOW) == said
+    assert gateway_state(nothing | row, now=NOW) == said
