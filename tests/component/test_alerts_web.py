@@ -253,7 +253,7 @@ POSTS = {
     "/queue/episode/{e}/settle": {"seen": "1", "code": "noise"}, "/queue/episode/{e}/escalate": {"seen": "1"},
     "/queue/episode/{e}/snooze": {"seen": "1", "reason": "recheck"}, "/queue/episode/{e}/close": {"seen": "1"},
     "/queue/episode/{e}/task": {}, "/queue/episode/{e}/comment": {"comment_id": str(uuid4()), "said": "x"},
-    "/queue/undo": {"act_id": str(uuid4())},
+    "/queue/undo": {"act_id": str(uuid4())}, "/queue/episode/{e}/call": {}, "/queue/episode/{e}/call/end": {"seen": "1"},
     "/queue/measuring/{p}/bp": {"every_hours": "24"}, "/queue/chain/{p}/end": {},
     "/queue/chain": {"severity": "critical", "channel": "email", "target": "duty@practice.example"},
     "/queue/benign": {"number_{e}": "1", "every": "true"}, "/queue/policy": {"why": "x"},
