@@ -178,3 +178,12 @@ def test_the_end_of_every_snooze_is_when_it_was_said():
         when("09:10") + timedelta(minutes=90),
         "Snoozed: could not reach the patient yet.",
     )
+
+
+def test_an_instant_is_said_with_its_day_unless_that_is_known():
+    act, yesterday = an_act(at="1d 09:10"), when("08:00")
+    assert [act.clock(when("1d 08:00")), act.clock(yesterday), act.clock(yesterday, when("07:50"))] == [
+        "03:00",
+        "5 Jan 03:00",
+        "03:00",
+    ]
