@@ -4,12 +4,14 @@ import re
 from datetime import timedelta
 from uuid import uuid4
 
+import msgspec
 import pytest
 
 from alerts import acts, service
+from ingest.events import Withdrawn
 from risk.population import Bucket
 from risk.service import RiskRoom
-from tests.component.risk_ward import NOW, a_ward, readings
+from tests.component.risk_ward import NOW, PEOPLE, a_ward, readings
 from tests.component.test_alerts_web import words
 
 pytestmark = pytest.mark.stack
@@ -59,6 +61,50 @@ async def test_everybody_stands_in_one_named_bucket_with_the_reason(ward):
     ):
         assert part in said, part
     assert "<script>" not in page.text and not re.search(r'\sstyle="|\son\w+="', page.text)
+
+
+async def test_where_somebody_stands_is_kept_and_follows_every_word_about_them(ward):
+    stan, room = ward.clinic.patients["stan"], RiskRoom()
+    (high,) = readings(stan, [(0.35, {"systolic": 190.0, "diastolic": 96.0})])
+    taken_back = Withdrawn(
+        event_id=uuid4(), caused_by=uuid4(), practice_id=1, patient_id=stan, reading=high, reason="not hers",
+        by_name="Ana", at=NOW,
+    )  # fmt: skip
+    unscored = msgspec.structs.replace(high, event_id=uuid4())
+
+    async def stands():
+        async with ward.hands("ana") as ana:
+            return words(await ana.get("/patients?find=Stan+Stable"))
+
+    assert "Inside the own normal" in await stands()
+    kept = await ward.clinic.rows("SELECT patient_id, said FROM risk.standing ORDER BY 1")
+    assert len(kept) == len(PEOPLE) and "Inside the own normal" in await stands()
+    assert await ward.clinic.rows("SELECT patient_id, said FROM risk.standing ORDER BY 1") == kept
+    async with ward.clinic.pipeline() as conn:
+        await room.handle(conn, [high], now=NOW)
+    assert "emergency limit of 180" in await stands()
+    async with ward.clinic.pipeline() as conn:
+        await room.handle(conn, [taken_back], now=NOW)
+    assert "Inside the own normal" in await stands()
+    async with ward.clinic.pipeline() as conn:
+        await room.park(conn, unscored, reason="tried", now=NOW)
+    assert "could not be scored" in await stands()
+
+
+async def test_a_crowd_is_read_in_turns_and_nobody_stands_where_nobody_looked(ward, monkeypatch):
+    monkeypatch.setattr("risk.pages_web.TOLD_AT_ONCE", 2)
+    async with ward.hands("ana") as ana:
+        first, then = words(await ana.get("/patients")), words(await ana.get("/patients"))
+    assert "7 people have measured since" in first and "have measured since" not in then
+    assert all(name in then for name, _ in PEOPLE.values())
+    monkeypatch.setattr("risk.pages_web.ROWS_OF_ONE_BUCKET", 2)
+    async with ward.hands("ana") as ana:
+        page, last = (
+            await ana.get("/patients?bucket=stable"),
+            await ana.get("/patients?bucket=stable&start=2"),
+        )
+    assert "1 to 2 of 3" in words(page) and "start=2" in page.text
+    assert "3 to 3 of 3" in words(last) and "Previous" in words(last) and "Next" not in words(last)
 
 
 async def test_one_bucket_or_one_name_can_be_asked_for(ward):
