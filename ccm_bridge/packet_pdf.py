@@ -32,6 +32,15 @@ def fonts_of(paper: FPDF) -> None:
             paper.add_font(family, style, file)
 
 
+POOLS = {
+    "CCM_STAFF": "CCM by staff",
+    "CCM_PERSONAL": "CCM by the practitioner",
+    "PCM_STAFF": "PCM by staff",
+    "PCM_PERSONAL": "PCM by the practitioner",
+}
+"""What the month's counted minutes are called."""
+
+
 class Paper(FPDF):
     """Letter paper with the packet's foot: whose month, which page, and the hash that binds the pages together."""
 
@@ -240,7 +249,7 @@ def _ground(paper: Paper, plain: Mapping[str, Any], zone: ZoneInfo) -> None:
 def _minutes(paper: Paper, plain: Mapping[str, Any], zone: ZoneInfo) -> None:
     paper.head("Minutes, counted and not")
     counted = ", ".join(
-        f"{minutes} min {name.replace('_', ' ').lower()}"
+        f"{minutes} min {POOLS.get(name, name)}"
         for name, minutes in plain["decision"]["counted_minutes"].items()
         if minutes
     )
