@@ -32,7 +32,8 @@ async def producer(bootstrap: str, *, linger_ms: int = 3) -> AsyncIterator[AIOKa
         await opened.start()
         yield opened
     finally:
-        await opened.stop()  # of one that could not start too: Kafka may be away for hours, and each try opens another
+        # of one that could not start too: Kafka may be away for hours, and each try opens another
+        await opened.stop()
 
 
 async def ensure_topics(bootstrap: str, *, partitions: int, replication: int) -> list[str]:

@@ -90,6 +90,7 @@ def run(service: Service) -> None:
     from deploy import main
     from deploy.lifecycle import live
 
+    begun = main.service(service)
     # What is imported stays for the life of the process, and events refer to nothing that could form a circle:
     # looking through all of it every 700 allocations only takes time from the readings.
     gc.collect()
@@ -98,7 +99,7 @@ def run(service: Service) -> None:
     logs.configure(service, human=sys.stderr.isatty())
     failpoints.arm(os.environ.get("LAMPLIGHT_FAILPOINTS", ""))
     try:
-        live(main.SERVICES[service], settings())
+        live(begun, settings())
     except SettingsError as error:
         typer.echo(f"lamplight: {error}", err=True)
         raise typer.Exit(2) from None

@@ -1,65 +1,45 @@
-"""The composition root: which edges each service opens, in order, and how they meet. One straight line each."""
+"""The composition root: which edges each service opens, in order, and how they meet. One straight line each.
+
+The services with pages are in `pages`, which only they load; what both open alike is in `edges`.
+"""
 
 import asyncio
 import os
 import socket
 from contextlib import AsyncExitStack
-from datetime import UTC, datetime
 from functools import partial
 from typing import Any
 
-from alerts import web as alerts_web
 from alerts.burden_service import keep_measuring
 from alerts.escalation import Channel
 from alerts.events import ALERTS, EpisodeMoved
 from alerts.notify import Mail, Way, Webhook
 from alerts.page_service import keep_calling
 from alerts.service import AlertsRoom, keep_time
-from alerts.stream import Bell
-from ccm_bridge import web as ccm_web
 from ccm_bridge.anchor_service import keep_anchoring
 from ccm_bridge.anchor_store import load_or_make_key
 from ccm_bridge.service import CcmRoom
 from deploy import authority as signing
-from deploy import bus, calls, database, metrics
-from deploy.care_calls import Minutes
-from deploy.device_days import device_days, last_measured
+from deploy import bus, database, metrics
+from deploy.edges import models, strongbox, utc_now
 from deploy.homes import Hubs
-from deploy.labels import Dispositions
-from deploy.lifecycle import Life, Service, serve_http
+from deploy.lifecycle import Life, Service
 from deploy.native.certificates import Authority
-from deploy.origins import Archives
 from deploy.people import Staff
 from deploy.pump import Course, Pump, consumer
 from deploy.relay import Relay
-from deploy.settings import Secret, Settings, SettingsError
-from deploy.web.frame import Desk, Link
-from deploy.web.site import site
-from ingest import enrol_web, fleet_web, wire
-from ingest import web as ingest_web
+from deploy.settings import Settings
+from ingest import wire
 from ingest.archive import ReadingArchive, RefusalArchive
 from ingest.events import READINGS, REFUSED, Refused, Told
 from ingest.fleet_service import Errands
-from ingest.ihealth_cloud import IHealth
 from ingest.mqtt import Broker, dial
-from ingest.seal import Seal
-from ingest.service import Intake
 from ingest.service import run as listening
 from ingest.set_aside_store import Orders
 from ingest.store import Registry
 from ingest.stream import Stream
-from ingest.strongbox import Strongbox
-from ingest.webhook_service import Door, Lane, fetch
-from ingest.webhook_store import Webhooks
-from ingest.webhook_web import app as webhook_app
-from ingest.webhooks import Vendor
-from ingest.withings_cloud import Withings
-from risk import web as risk_web
 from risk.events import SCORES, Said
-from risk.model_store import loaded
-from risk.scoring import Model
 from risk.service import RiskRoom
-from risk.store import packaged_model
 
 READS: Any = Told
 HEARS: Any = Said
@@ -67,10 +47,6 @@ HEARS: Any = Said
 
 BRIDGE = "bridge"
 """Ingest's name at the broker: the common name of its certificate, and so its user and its client id."""
-
-
-def utc_now() -> datetime:
-    return datetime.now(UTC)
 
 
 def owner() -> str:
@@ -139,48 +115,6 @@ async def listen(settings: Settings, opened: AsyncExitStack, life: Life) -> None
     )
 
 
-def strongbox(settings: Settings) -> Strongbox | None:
-    """What seals and opens the bytes of what was refused; None without a key."""
-    key = settings.refusal_key.reveal()
-    try:
-        return Strongbox(key.split(",")) if key else None
-    except ValueError as error:
-        raise SettingsError(f"LAMPLIGHT_REFUSAL_KEY: {error}") from None
-
-
-async def webhooks(settings: Settings, opened: AsyncExitStack, life: Life) -> None:
-    """Posts of vendors' clouds → readings.v1 and refused.v1; what they only announce is fetched"""
-    settings.require("kafka", "database", "vendor_key", "refusal_key")
-    pool = await opened.enter_async_context(database.pool(settings.database, size=6))
-    stream = Stream(lambda: bus.producer(settings.kafka))
-    opened.push_async_callback(stream.close)
-    meter = metrics.IngestMeter()
-    intake = Intake(Registry(pool), stream, clock=utc_now, meter=meter, strongbox=strongbox(settings))
-    lane = Lane(intake, clock=utc_now, meter=meter)
-    stored = Webhooks(pool, Seal(settings.vendor_key.reveal().split(",")))
-    pages = webhook_app(Door(stored, lane, clock=utc_now), metrics.WebhookMeter())
-    pages.include_router(enrol_web.router(pool.connection, utc_now))
-    async with asyncio.TaskGroup() as group:
-        serving = group.create_task(lane.run(), name="webhooks.lane")
-        fetching = group.create_task(
-            fetch(
-                stored,
-                {Vendor.WITHINGS: Withings(), Vendor.IHEALTH: IHealth()},
-                lane,
-                clock=utc_now,
-                meter=metrics.WebhookMeter(),
-                stopping=life.stopping,
-            ),
-            name="webhooks.fetch",
-        )
-        life.ready.set()
-        await serve_http(
-            pages, host=settings.host, port=settings.webhooks_port, stopping=life.stopping, name="webhooks"
-        )
-        serving.cancel()  # whatever was not answered with 200 comes again
-        fetching.cancel()
-
-
 async def authority(settings: Settings, opened: AsyncExitStack, life: Life) -> None:
     """Approved requests → certificates; revoked gateways → the revocation list, and out"""
     settings.require("database", "authority", "mqtt")
@@ -237,17 +171,6 @@ async def risk(settings: Settings, opened: AsyncExitStack, life: Life) -> None:
         life,
         (Course(room="risk", source=READINGS, reads=READS, target=SCORES), RiskRoom(live, shadow=shadow)),
     )
-
-
-async def models(dsn: Secret) -> tuple[Model, Model | None]:
-    """The model that is live and the one in the shadow, as they were placed; until the next start nothing changes them."""
-    async with database.pool(dsn, size=1) as pool:
-
-        async def read() -> tuple[Model, Model | None]:
-            async with pool.connection() as conn:
-                return await loaded(conn, packaged_model())
-
-        return await database.steadily(pool, read, what="models")
 
 
 def ways(settings: Settings) -> dict[Channel, Way]:
@@ -322,59 +245,20 @@ async def ccm(settings: Settings, opened: AsyncExitStack, life: Life) -> None:
         )
 
 
-ROOMS_WITH_PAGES = ("ingest", "risk", "alerts", "ccm_bridge")
-EVERYBODY = frozenset({"nurse", "coordinator", "physician", "admin", "auditor"})
-LINKS = (
-    Link(label="Queue", url="/queue", roles=EVERYBODY),
-    Link(label="Patients", url="/patients", roles=EVERYBODY),
-    Link(label="Tasks", url="/tasks", roles=EVERYBODY - {"auditor"}),
-    Link(label="Month", url="/month", roles=EVERYBODY),
-    Link(label="Care", url="/care", roles=EVERYBODY),
-    Link(label="Devices", url="/devices", roles=EVERYBODY - {"auditor"}),
-    Link(label="Who looked", url="/reads", roles=frozenset({"auditor", "admin"})),
-)
-
-
-async def web(settings: Settings, opened: AsyncExitStack, life: Life) -> None:
-    """The pages, under row-level security."""
-    settings.require("database_web")
-    pool = await opened.enter_async_context(database.pool(settings.database_web, size=12))
-    desk = Desk(
-        pool=pool,
-        clock=utc_now,
-        rooms=ROOMS_WITH_PAGES,
-        links=LINKS,
-        secure=settings.public_url.startswith("https://"),
-        scripts=("/static/ccm_bridge/timer.js",),
-    )
-    live, _ = await models(settings.database_web)
-    bell = Bell(settings.database_web.reveal())
-    pages = site(
-        desk,
-        [
-            alerts_web.router(desk, bell, care_calls=Minutes(), calls=calls.Minutes(desk)),
-            risk_web.router(desk, Dispositions(), live),
-            ccm_web.router(desk, days=device_days, last_measured=last_measured, origins=Archives()),
-            fleet_web.router(desk),
-            ingest_web.router(desk, strongbox(settings)),
-        ],
-        static=ROOMS_WITH_PAGES,
-    )
-    async with asyncio.TaskGroup() as group:
-        group.create_task(bell.run(life.stopping), name="web.bell")
-        life.ready.set()
-        await serve_http(
-            pages, host=settings.host, port=settings.web_port, stopping=life.stopping, name="web"
-        )
-
-
 SERVICES: dict[str, Service] = {
     "ingest": listen,
     "archive": archive,
     "risk": risk,
     "alerts": alerts,
     "ccm": ccm,
-    "webhooks": webhooks,
     "authority": authority,
-    "web": web,
 }
+
+
+def service(name: str) -> Service:
+    """The service of that name. Those with pages load what pages need; the others start without it in half the time."""
+    if name in SERVICES:
+        return SERVICES[name]
+    from deploy import pages  # noqa: PLC0415 - see above
+
+    return pages.SERVICES[name]

@@ -9,7 +9,7 @@ import psycopg
 import pytest
 from typer.testing import CliRunner
 
-from deploy.main import models
+from deploy.edges import models
 from deploy.settings import Secret
 from risk import drift, forecast, model_store
 from risk.candidate import Candidate, CandidateRefused, comparison
