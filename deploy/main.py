@@ -34,8 +34,8 @@ from ingest.archive import ReadingArchive, RefusalArchive
 from ingest.events import READINGS, REFUSED, Refused, Told
 from ingest.fleet_service import Errands
 from ingest.mqtt import Broker, dial
+from ingest.replay_store import Orders
 from ingest.service import run as listening
-from ingest.set_aside_store import Orders
 from ingest.store import Registry
 from ingest.stream import Stream
 from risk.events import SCORES, Said

@@ -56,7 +56,7 @@ class Left(NamedTuple):
 
 
 class Orders(Protocol):
-    """Where orders wait (`set_aside_store.Orders`). Every method raises Away while it cannot say."""
+    """Where orders wait (`replay_store.Orders`). Every method raises Away while it cannot say."""
 
     async def waiting(self) -> Sequence[Order]: ...
     async def done(self, served: Sequence[tuple[Order, Became]], *, now: datetime) -> None: ...

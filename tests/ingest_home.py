@@ -21,8 +21,8 @@ from ingest import wire
 from ingest.events import READINGS, REFUSED, Refused, Told
 from ingest.fleet_service import Errands
 from ingest.mqtt import Broker, dial
+from ingest.replay_store import Orders
 from ingest.service import run
-from ingest.set_aside_store import Orders
 from ingest.sorting import Tally
 from ingest.store import Registry
 from ingest.stream import Stream

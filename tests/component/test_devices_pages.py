@@ -10,7 +10,7 @@ import pytest
 from deploy import database
 from deploy.settings import Secret
 from ingest import archive
-from ingest.set_aside_store import Orders
+from ingest.replay_store import Orders
 from tests.ingest_home import Home, fingerstick, utc_now
 from tests.ingest_site import a_site, pressure, refuse
 
