@@ -21,12 +21,13 @@ from ccm_bridge.anchor_store import load_or_make_key
 from ccm_bridge.service import CcmRoom
 from deploy import authority as signing
 from deploy import bus, database, metrics
+from deploy.course import Course, consumer
 from deploy.edges import models, strongbox, utc_now
 from deploy.homes import Hubs
 from deploy.lifecycle import Life, Service
 from deploy.native.certificates import Authority
 from deploy.people import Staff
-from deploy.pump import Course, Pump, consumer
+from deploy.pump import Pump
 from deploy.relay import Relay
 from deploy.settings import Settings
 from ingest import wire

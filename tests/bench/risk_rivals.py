@@ -16,7 +16,8 @@ import msgspec
 from aiokafka import AIOKafkaConsumer
 
 from deploy import database
-from deploy.pump import Course, Pump, consumer
+from deploy.course import Course, consumer
+from deploy.pump import Pump
 from deploy.relay import Relay
 from deploy.settings import read
 from ingest.events import READINGS, Reading, fact_id

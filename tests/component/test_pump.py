@@ -9,7 +9,8 @@ import msgspec
 import pytest
 
 from deploy import bus, database, relay
-from deploy.pump import Course, Pump, consumer
+from deploy.course import Course, consumer
+from deploy.pump import Pump
 from deploy.settings import Secret
 
 pytestmark = pytest.mark.stack
