@@ -26,8 +26,8 @@ class Uncounted(pump.Pump):
 
 
 def missed_soon(**told):
-    """Kafka misses a dead member after one second instead of ten: a test need not wait for that."""
-    return CONSUMER(**(told | {"session_timeout_ms": 1_000, "heartbeat_interval_ms": 300}))
+    """Kafka misses a dead member after two seconds instead of ten: a test need not wait for that."""
+    return CONSUMER(**(told | {"session_timeout_ms": 2_000, "heartbeat_interval_ms": 500}))
 
 
 CONSUMER = pump.AIOKafkaConsumer

@@ -118,7 +118,7 @@ def test_a_reading_that_kills_the_scorer_is_set_aside_and_the_partition_goes_on(
     with capsys.disabled():
         print(
             f"\n  killed the scorer {died} times, then set aside: {len(parked)}; its partition stood {stalled:.1f} s, "
-            f"the others {others:.1f} s{'' if FULL else ' (dead members missed after 1 s)'}; marked {marked}"
+            f"the others {others:.1f} s{'' if FULL else ' (dead members missed after 2 s)'}; marked {marked}"
         )
     assert [name for name, _ in parked] == [story.deadly.event_id]
     # The fifth claim without progress sets it aside; those that are served before it in the same batch are progress, and
