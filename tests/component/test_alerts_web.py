@@ -189,8 +189,10 @@ async def test_everything_quiet_is_listed_with_what_ends_it(shop):
     for part in (
         "Everything quiet: 3",
         "Jon Berg Mjon Watch High blood pressure Waiting for a repeat reading 04:10 Ana Lima 05:10 , or anything worse",
-        "Maria Lopes Mmaria High High blood pressure Not useful 04:10 Ana Lima anything worse; the same again from"
-        " 8 Jan 04:10 ; otherwise it closes by 12 Jan 04:10",
+        (
+            "Maria Lopes Mmaria High High blood pressure Not useful 04:10 Ana Lima anything worse; the same again from"
+            " 8 Jan 04:10 ; otherwise it closes by 12 Jan 04:10"
+        ),
         "Jon Berg , blood pressure, until 21 Jan 00:00 : Holiday Ana Lima, 04:10",
     ):
         assert part in said, part
