@@ -141,7 +141,7 @@ class Act:
 
     move_id: UUID
     task_id: UUID
-    move: str  # take, hand_back, hand_over, escalate, answer, note, done, cancel, reopen
+    move: str  # take, hand_back, hand_over, escalate, acknowledge, answer, note, done, cancel, reopen
     note: str = ""
     to: UUID | None = None  # hand_over: to whom
 
@@ -151,6 +151,7 @@ MOVE_WORDS = {
     "hand_back": "handed it back",
     "hand_over": "handed it over",
     "escalate": "escalated it to the practitioner",
+    "acknowledge": "has seen the escalation and will answer",
     "answer": "answered the escalation",
     "note": "noted",
     "done": "finished it",
@@ -183,7 +184,7 @@ async def act(  # noqa: PLR0911 - each refusal is its own sentence
     found = await store.task(conn, one.task_id)
     if found is None:
         return Refused(status=404, sentence="There is no such task here.")
-    if one.move == "answer" and who.role != "physician":
+    if one.move in ("acknowledge", "answer") and who.role != "physician":
         return Refused(status=403, sentence="The answer to an escalation is the practitioner's.")
     me = (who.staff_id, who.name)
     owner = (found.owner_id, found.owner_name) if found.owner_id and found.owner_name else None
@@ -195,6 +196,7 @@ async def act(  # noqa: PLR0911 - each refusal is its own sentence
         "hand_back": (State.OPEN, None),
         "hand_over": (State.TAKEN, (one.to, colleagues[one.to]) if one.to in colleagues else None),
         "escalate": (State.ESCALATED, owner or me),
+        "acknowledge": (State.ESCALATED, owner),
         "answer": (State.TAKEN if owner else State.OPEN, owner),
         "done": (State.DONE, owner or me),
         "cancel": (State.CANCELLED, owner or me),
@@ -228,7 +230,7 @@ class _Elsewhere(Exception):
 
 
 def _expected(move: str, to: State) -> frozenset[State]:
-    if move == "answer":
+    if move in ("acknowledge", "answer"):
         return frozenset({State.ESCALATED})
     if move == "take":
         return frozenset({State.OPEN, State.ESCALATED})

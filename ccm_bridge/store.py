@@ -219,6 +219,34 @@ async def tasks_of_episodes(conn: Connection, episodes: Iterable[UUID]) -> list[
         return await cur.fetchall()
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asked:
+    """What the practitioner was last asked about a task, and whether they have seen it."""
+
+    task_id: UUID
+    question: str
+    asked_by: str
+    asked_at: datetime
+    seen_by: str | None
+    seen_at: datetime | None
+
+
+async def asked(conn: Connection, wanted: Iterable[UUID]) -> dict[UUID, Asked]:
+    """The last escalation of each of these tasks, with its first acknowledgement."""
+    async with conn.cursor(row_factory=class_row(Asked)) as cur:
+        await cur.execute(
+            """SELECT DISTINCT ON (e.task_id) e.task_id, e.note AS question, e.by_name AS asked_by, e.at AS asked_at,
+                      s.by_name AS seen_by, s.at AS seen_at
+                 FROM ccm.task_move e
+                 LEFT JOIN LATERAL (SELECT by_name, at FROM ccm.task_move
+                                     WHERE task_id = e.task_id AND move = 'acknowledge' AND n > e.n
+                                     ORDER BY n LIMIT 1) s ON true
+                WHERE e.move = 'escalate' AND e.task_id = ANY(%s) ORDER BY e.task_id, e.n DESC""",
+            (list(wanted),),
+        )
+        return {one.task_id: one for one in await cur.fetchall()}
+
+
 async def moves(conn: Connection, task_id: UUID) -> list[dict[str, Any]]:
     """What people did with a task, from the first."""
     async with conn.cursor(row_factory=dict_row) as cur:

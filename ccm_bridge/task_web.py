@@ -10,7 +10,7 @@ from fastapi.responses import RedirectResponse, Response
 
 from alerts.events import Severity
 from ccm_bridge import care_service, month_store, service, store, tasks, time_store, time_web
-from ccm_bridge.desk_web import Desk, form_of, refusal, tags, today, uuid_of
+from ccm_bridge.desk_web import Desk, form_of, refusal, safe_back, tags, today, uuid_of
 from ccm_bridge.ledger import month_of, whole_minutes
 from ccm_bridge.month import minutes_of
 from ccm_bridge.service import WORKING, Act, Refused
@@ -29,6 +29,7 @@ def router(desk: Desk) -> APIRouter:  # noqa: C901, PLR0915 - a table of routes,
         async with desk.transaction(request) as conn:
             work = await store.worklist(conn, closed=show == "done")
             waiting = [one for one in work if one.state == tasks.State.ESCALATED]
+            asked = await store.asked(conn, [one.task_id for one in waiting])
             mine = [one for one in work if one.owner_id == who.staff_id]
             shown = {"mine": mine, "escalated": waiting}.get(show, work)
             served = await month_store.served(conn, month_of(now, ZoneInfo(who.zone)))
@@ -43,7 +44,9 @@ def router(desk: Desk) -> APIRouter:  # noqa: C901, PLR0915 - a table of routes,
             work=shown,
             names=names,
             patients=sorted((names[p] for p in served), key=lambda t: t.name),
+            asked=asked,
             may_work=who.role in WORKING,
+            may_answer=who.role == "physician",
             severities=list(Severity),
             new_task=uuid4(),
             new_id=uuid4,
@@ -138,7 +141,7 @@ def router(desk: Desk) -> APIRouter:  # noqa: C901, PLR0915 - a table of routes,
             moved = await service.move(conn, who, one, colleagues=colleagues, now=desk.now())
         if isinstance(moved, Refused):
             return refusal(desk, request, moved, back=back)
-        return RedirectResponse(back, status_code=303)
+        return RedirectResponse(safe_back(form.get("back", ""), otherwise=back), status_code=303)
 
     @routes.post("/tasks/{task_id}/steps/{key}")
     async def step(request: Request, task_id: UUID, key: str) -> Response:
@@ -168,6 +171,7 @@ async def _context(desk: Desk, request: Request, conn: Connection, work: Work) -
         "readings": list(dict.fromkeys(reading for one in told for reading in one.readings)),
         "people": colleagues,
         "moves": await store.moves(conn, work.task_id),
+        "asked": (await store.asked(conn, [work.task_id])).get(work.task_id),
         "move_words": service.MOVE_WORDS,
         "entries": await time_store.of_task(conn, work.task_id),
         "month": month,

@@ -87,17 +87,33 @@ async def test_a_task_is_taken_ticked_escalated_answered_and_finished(clinic):
         assert (await ana.post(f"/tasks/{TASK}/steps/reached", data={"done": "yes"})).status_code == 303
         assert (await move(ana, "escalate", note="May she double the dose?")).status_code == 303
         assert (await move(ana, "answer", note="yes")).status_code == 403
+        assert (await move(ana, "acknowledge")).status_code == 403
+        inbox = words_of(await dora.get("/tasks?show=escalated"))
+        assert "Ana Ruiz asks: May she double the dose?" in inbox
+        assert "not seen yet" in inbox
+        seen = await move(dora, "acknowledge", back="/tasks?show=escalated")
+        assert seen.headers["location"] == "/tasks?show=escalated"
+        inbox = words_of(await ana.get("/tasks?show=escalated"))
+        assert "seen by Dora Patel" in inbox
+        assert "Waits for the practitioner, seen by Dora Patel" in words_of(await ana.get(f"/tasks/{TASK}"))
         assert (await move(dora, "answer", note="No: see her tomorrow.")).status_code == 303
         assert (await move(ana, "done")).status_code == 422
         assert (await move(ana, "done", note="Seen, tablets again.")).status_code == 303
         late = await move(ana, "take")
+        gone = await move(dora, "acknowledge")
     assert late.status_code == 409
     assert "done" in late.text
+    assert gone.status_code == 409
     async with people.desk(people.ana) as conn:
         work = await store.task(conn, TASK)
         moves = [m["move"] for m in await store.moves(conn, TASK)]
     assert (work.state, work.owner_name, work.steps_done) == ("done", "Ana Ruiz", 1)
-    assert moves == ["take", "escalate", "answer", "done"]
+    assert moves == ["take", "escalate", "acknowledge", "answer", "done"]
+
+
+def words_of(answer):
+    """What a reader sees, one space between words."""
+    return " ".join(re.sub(r"<[^>]+>", " ", answer.text).split())
 
 
 async def test_two_nurses_take_one_task_and_one_wins(clinic):
