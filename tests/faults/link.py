@@ -49,9 +49,12 @@ class Link:
 
     async def __aexit__(self, *_):
         self._server.close()
+        await asyncio.sleep(0.1)  # who is just being let in gets in: then both ends are known, and closed
         for joined in self._joined:
             joined.cancel()
         await asyncio.gather(*self._joined, return_exceptions=True)
+        self.reset()
+        await asyncio.sleep(0.01)  # the loop lets go of what was aborted in its next turns
 
     def reset(self):
         """Every connection ends with an RST, now."""
@@ -72,32 +75,31 @@ class Link:
         self._flip = marker
 
     def _accept(self, reader, writer):
+        self._open.add(writer)
         joined = asyncio.ensure_future(self._join(reader, writer))
         self._joined.add(joined)
         joined.add_done_callback(self._joined.discard)
 
     async def _join(self, reader, writer):
-        self._open.add(writer)
         if self.weather is Weather.CUT:
             self.reset()
+        ends, ways = [writer], []
         try:
             far_reader, far_writer = await asyncio.open_connection(*self._to)
-        except OSError:
-            writer.transport.abort()
-            self._open.discard(writer)
-            return
-        self._open.add(far_writer)
-        ways = [
-            asyncio.ensure_future(self._carry(reader, far_writer, answers=False)),
-            asyncio.ensure_future(self._carry(far_reader, writer, answers=True)),
-        ]
-        try:
+            ends.append(far_writer)
+            self._open.add(far_writer)
+            ways = [
+                asyncio.ensure_future(self._carry(reader, far_writer, answers=False)),
+                asyncio.ensure_future(self._carry(far_reader, writer, answers=True)),
+            ]
             await asyncio.wait(ways, return_when=asyncio.FIRST_COMPLETED)
+        except OSError:
+            pass  # nobody listens there: whoever called hears the same
         finally:
             for way in ways:
                 way.cancel()
             await asyncio.gather(*ways, return_exceptions=True)
-            for end in (writer, far_writer):
+            for end in ends:
                 end.transport.abort()
                 self._open.discard(end)
 

@@ -249,4 +249,4 @@ async def test_without_tls_the_flipped_bit_arrives():
         _, writer = await asyncio.open_connection("127.0.0.1", link.port)
         writer.write(b"120")
         assert await asyncio.wait_for(heard.get(), 5) == b"130"
-        writer.close()
+        writer.transport.abort()
