@@ -396,14 +396,5 @@ async def arrange(conn: AsyncConnection, agreed: Arrangement) -> bool:
     return done.rowcount == 1
 
 
-async def forget_observations(conn: AsyncConnection, *, before: datetime) -> int:
-    """Drop what no screen draws any more; the archive keeps every reading."""
-    done = await conn.execute("DELETE FROM alerts.observation WHERE effective_at < %s", (before,))
-    return done.rowcount
-
-
 def _text(rows: Any) -> str:
     return msgspec.json.encode(rows).decode()
-
-
-KEEP_OBSERVATIONS: Final = timedelta(days=120)

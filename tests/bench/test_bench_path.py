@@ -152,7 +152,8 @@ def cpu_seconds(product) -> dict[str, float]:
         if name == "postgres":
             (postmaster,) = pids
             for child in Path(f"/proc/{postmaster}/task/{postmaster}/children").read_text().split():
-                with suppress(FileNotFoundError, ProcessLookupError):  # ended meanwhile: the postmaster counts it
+                # one that ends meanwhile is counted by the postmaster
+                with suppress(FileNotFoundError, ProcessLookupError):
                     ticks += sum(map(int, stat(int(child))[11:13]))
             ticks += sum(map(int, stat(postmaster)[13:15]))
         used[name] = ticks / TICK
