@@ -10,6 +10,7 @@ from alerts import web as alerts_web
 from ccm_bridge import chain, time_store
 from ccm_bridge import web as ccm_web
 from deploy.calls import Minutes
+from deploy.web.frame import Desk
 from deploy.web.site import site
 from risk.events import Concern, Tier
 from tests.component.alerts_clinic import a_clinic, a_site
@@ -34,10 +35,10 @@ async def shop(fresh_database):
     async with clinic.pipeline() as conn:
         await conn.execute("UPDATE who.staff SET credential = 'RN' WHERE name IN ('Ana Lima', 'Ben Roth')")
     async with a_site(clinic) as opened:
-        desk = opened.desk
+        both = ("alerts", "ccm_bridge")
+        desk = Desk(pool=opened.pool, clock=lambda: opened.now, rooms=both, links=(), secure=False)
         rooms = [alerts_web.router(desk, opened.bell, calls=Minutes(desk)), ccm_web.router(desk)]
-        desk.rooms = ("alerts", "ccm_bridge")
-        opened.app = site(desk, rooms, static=("alerts", "ccm_bridge"))
+        opened.desk, opened.app = desk, site(desk, rooms, static=both)
         yield opened
 
 
