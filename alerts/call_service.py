@@ -16,7 +16,6 @@ from psycopg import AsyncConnection
 
 from alerts import acts, screen_store, service
 from alerts.acts import Act, Answer
-from alerts.dispositions import DISPOSITIONS
 from alerts.episode import Episode, NotPossible, State
 
 
@@ -66,7 +65,6 @@ class Calls(Protocol):
         *,
         episode_id: UUID,
         readings: Sequence[UUID],
-        outcome: str,
     ) -> Ended:
         """Stop the timer and log what it proves, with what the form says of the call."""
         ...
@@ -132,7 +130,6 @@ async def end(
             said,
             episode_id=episode.episode_id,
             readings=[item.reading_id for item in evidence if not item.taken_back],
-            outcome=DISPOSITIONS[code].label if code in DISPOSITIONS else "",
         )
         if logged.refused:
             answer = NotPossible(logged.refused)

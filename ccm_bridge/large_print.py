@@ -3,7 +3,7 @@
 from datetime import datetime
 
 from fpdf import FPDF
-from fpdf.enums import XPos, YPos
+from fpdf.enums import MethodReturnValue, XPos, YPos
 
 from ccm_bridge.packet_pdf import ACCENT, INK, MUTED, fonts_of
 from ccm_bridge.plain import Sheet
@@ -28,10 +28,17 @@ class Large(FPDF):
         self.set_text_color(*MUTED)
         self.cell(0, 5, f"{self._foot}   ·   page {self.page_no()} of {{nb}}", align="C")
 
-    def say(self, words: str, size: float, *, bold: bool = False, indent: float = 0.0) -> None:
+    def say(self, words: str, size: float, *, bold: bool = False, bullet: bool = False) -> None:
+        """A paragraph, never torn between two pages: the number to call must not stand alone overleaf."""
         self.set_font("sans", "B" if bold else "", size)
-        if indent:
-            self.set_x(self.l_margin + indent)
+        indent = 7 if bullet else 0  # mm
+        tall = self.multi_cell(
+            self.epw - indent, size * 0.5, words, align="L", dry_run=True, output=MethodReturnValue.HEIGHT
+        )
+        if isinstance(tall, float | int) and self.will_page_break(tall):
+            self.add_page()
+        if bullet:
+            self.cell(indent, size * 0.5, "•")
         self.multi_cell(0, size * 0.5, words, align="L", new_x=XPos.LMARGIN, new_y=YPos.NEXT)
 
 
@@ -54,9 +61,7 @@ def pdf(sheet: Sheet, *, made_at: datetime) -> bytes:
         paper.ln(5 if block.kind == "heading" else 3 if block.kind == "subheading" else 1.5)
         paper.set_text_color(*(ACCENT if block.kind == "heading" else INK))
         if block.kind == "item":
-            paper.set_font("sans", size=size)
-            paper.cell(7, size * 0.5, "•")
-            paper.say(block.text, size, indent=7)
+            paper.say(block.text, size, bullet=True)
         else:
             paper.say(block.text, size, bold=head or block.kind == "loud")
     return bytes(paper.output())

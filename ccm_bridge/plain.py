@@ -189,7 +189,7 @@ def _measured(told: Told, subject: str, possessive: str) -> str:
         high, low, count = told.pressure
         said += [
             f"{possessive} blood pressure was {high} over {low}.",
-            f"That is the mean of {count} readings.",
+            *([f"That is the mean of {count} readings."] if count > 1 else []),
         ]
     if told.glucose:
         said.append(f"{possessive} sugar was between {told.glucose[0]} and {told.glucose[1]}.")

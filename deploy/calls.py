@@ -66,7 +66,6 @@ class Minutes:
         *,
         episode_id: UUID,
         readings: Sequence[UUID],
-        outcome: str,
     ) -> Ended:
         """Measured time, or the time that the form gives and its person attests; linked to the alert and its readings."""
         who, now, timer_id = self._desk.who(request), self._desk.now(), uuid_of(said.get("timer_id"))
@@ -80,7 +79,9 @@ class Minutes:
             return Ended(refused=doing.sentence)
         if timer_id is None:
             return Ended(refused="There is no call to end.")
-        doing = replace(doing, episode_id=episode_id, outcome=outcome)
+        doing = replace(
+            doing, episode_id=episode_id
+        )  # what it was stands there; letters tell outcomes to patients
         stopped = await time_service.stop(conn, who, timer_id, now=now)
         if isinstance(stopped, Refused):
             return Ended(refused=stopped.sentence)

@@ -89,7 +89,7 @@ async def test_one_form_ends_the_call_settles_the_alert_and_logs_the_minutes(sho
         assert entry.readings == [score.caused_by]
         assert (entry.source, entry.activity, entry.interactive) == ("timer", "symptom_review", True)
         assert entry.seconds == 120
-        assert entry.outcome
+        assert entry.outcome == ""
         walked = (await ana.get(f"/chain/entry/{entry.entry_id}")).text
         assert "symptom" in walked.lower()
     async with shop.clinic.pipeline() as conn:
