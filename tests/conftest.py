@@ -5,7 +5,7 @@ from hypothesis import HealthCheck, settings
 from deploy.native import install
 from deploy.native.stack import SOFTWARE
 
-pytest_plugins = ["tests.fixtures_stack"]
+pytest_plugins = ["tests.component.ccm_clinic", "tests.fixtures_stack"]
 collect_ignore_glob = ["bench/*_rival.py"]  # for an environment of their own: their libraries are not ours
 
 
