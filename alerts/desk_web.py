@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Collection, Iterable, Mapping
 from contextlib import AbstractAsyncContextManager, AbstractContextManager
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, datetime
 from typing import Any, Protocol
 from uuid import UUID
 from zoneinfo import ZoneInfo
@@ -86,10 +86,6 @@ def instant(text: str, zone: str) -> datetime | None:
     except ValueError:
         return None
     return None if at.tzinfo else at.replace(tzinfo=ZoneInfo(zone)).astimezone(UTC)
-
-
-def days_before(now: datetime, days: int) -> datetime:
-    return now - timedelta(days=days)
 
 
 def must_see(who: Who, queue: Queue) -> None:

@@ -1,7 +1,7 @@
 """What this room's screens use of the web frame, and how they read forms and show refusals."""
 
 import re
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from datetime import date, datetime
@@ -167,6 +167,3 @@ def safe_back(text: str, *, otherwise: str) -> str:
     """
     inside = text.startswith("/") and not text.startswith(("//", "/\\"))
     return text if inside else otherwise
-
-
-Render = Callable[..., Awaitable[Response]]

@@ -60,7 +60,6 @@ class Pattern:
 
 SUPPLY_CODES = frozenset({"99445", "99454"})
 DEVICE_CODES = SUPPLY_CODES | {"99453"}
-MANAGEMENT_CODES = frozenset({"99457", "99458", "99470"})
 STEPS_S = {"CCM": (1200, 2400, 3600), "RPM": (600, 1200, 2400)}
 
 
