@@ -11,9 +11,11 @@ from ccm_bridge.cli import app as ccm
 from deploy import failpoints, logs
 from deploy.native.cli import app as native
 from deploy.settings import Settings, SettingsError, read
+from ingest.assignment_cli import app as assignment
 from ingest.cli import app as ingest
 from ingest.dead_letters_cli import app as dead_letters
 from ingest.gateway.cli import app as gateway
+from ingest.lane_cli import app as whose
 from ingest.readings_cli import app as readings
 from ingest.webhook_cli import app as webhook
 from risk.cli import app as risk
@@ -34,6 +36,8 @@ app.add_typer(demo, name="demo", help="The demo practice and its people.")
 
 @readings.callback()
 @dead_letters.callback()
+@whose.callback()
+@assignment.callback()
 @webhook.callback()
 def here() -> None:
     """Unless told otherwise, in the house that `lamplight up` made here."""
