@@ -85,6 +85,13 @@ class Minutes:
         stopped = await time_service.stop(conn, who, timer_id, now=now)
         if isinstance(stopped, Refused):
             return Ended(refused=stopped.sentence)
+        found = await time_service.finished(conn, who, timer_id, patient_id)
+        if isinstance(found, Refused):
+            return Ended(refused=found.sentence)
+        if found.state == "logged":
+            first = await time_service.first_entry(conn, timer_id)
+            if first is not None and first.episode_id != episode_id:
+                return Ended(elsewhere=True)
         start, end = (local_instant(said.get(name, ""), who.zone) for name in ("start", "end"))
         logged = (
             await time_service.log_timer(conn, who, timer_id, doing, now=now)

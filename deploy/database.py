@@ -61,6 +61,11 @@ class Patient(Connection):
             ) from None
 
 
+def lively(dsn: Secret) -> str:
+    """How to connect so that the kernel notices a dead line: for those who listen, and may hear nothing for hours."""
+    return psycopg.conninfo.make_conninfo(dsn.reveal(), **LINE)
+
+
 async def _ready(conn: Connection) -> None:
     """Refuse a server that may forget what it acknowledged."""
     for name in ("fsync", "synchronous_commit"):

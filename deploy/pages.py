@@ -90,7 +90,7 @@ async def web(settings: Settings, opened: AsyncExitStack, life: Life) -> None:
         scripts=("/static/ccm_bridge/timer.js",),
     )
     live, _ = await models(settings.database_web)
-    bell = Bell(settings.database_web.reveal())
+    bell = Bell(database.lively(settings.database_web))
     pages = site(
         desk,
         [

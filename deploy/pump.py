@@ -332,16 +332,16 @@ class Pump(ConsumerRebalanceListener, Generic[E]):  # type: ignore[misc]
         readings a second trips were most of what a reading cost.
         """
         records = [] if alone else [record for tp in claims for record in polled[tp]]
-        events = [self._decoder.decode(record.value) for record in records]
+        told = [(record, self._decoder.decode(record.value)) for record in records]
         async with self._pool.connection() as conn:
-            fresh, new = await self._fenced(conn, claims, polled, events)
+            fresh, new = await self._fenced(conn, claims, polled, told)
             with _too_long_by_name():
                 if alone:
                     counts = await self._each(conn, [r for some in fresh.values() for r in some], park)
                     out: Sequence[Keyed] = ()
                 else:
                     out = await self._room.handle(conn, new, now=self._clock()) if new else ()
-                    counts = len(new), len(events) - len(new), 0
+                    counts = len(new), len(told) - len(new), 0
                 async with conn.pipeline():
                     await self._send(conn, out)
                     reached = {tp: some[-1].offset + 1 for tp, some in fresh.items()}
@@ -356,20 +356,23 @@ class Pump(ConsumerRebalanceListener, Generic[E]):  # type: ignore[misc]
         conn: Connection,
         claims: dict[TopicPartition, Claim],
         polled: dict[TopicPartition, list[ConsumerRecord]],
-        events: Sequence[E],
+        told: Sequence[tuple[ConsumerRecord, E]],
     ) -> tuple[dict[TopicPartition, list[ConsumerRecord]], list[E]]:
         """Lock the partitions' rows under our epochs, or Replaced; which records and which events are new.
 
-        Rows before events, so that two pumps cannot deadlock.
+        Rows before events, so that two pumps cannot deadlock. An event of a record served before is not new, also
+        where the room recognises what it has: the answer to our commit may have been lost.
         """
         async with conn.pipeline():
             rows = await pump_store.lock(conn, self._course.room, {tp: c.epoch for tp, c in claims.items()})
-            unseen = await self._unseen(conn, events)
+            unseen = await self._unseen(conn, [event for _, event in told])
             first = {TopicPartition(topic, n): offset for topic, n, offset in await rows.fetchall()}
         for tp in sorted(claims.keys() - first.keys()):
             raise Replaced(tp)
         fresh = {tp: [r for r in polled[tp] if r.offset >= first[tp]] for tp in claims}
-        return {tp: some for tp, some in fresh.items() if some}, unseen
+        served = {e.event_id for r, e in told if r.offset < first[TopicPartition(r.topic, r.partition)]}
+        new = [event for event in unseen if event.event_id not in served]
+        return {tp: some for tp, some in fresh.items() if some}, new
 
     async def _each(
         self, conn: Connection, records: list[ConsumerRecord], park: str | None

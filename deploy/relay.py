@@ -5,14 +5,14 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Final, Protocol
 
-import psycopg
 import structlog
 from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError
+from psycopg import sql
 
 from deploy import failpoints
 from deploy.bus import producer
-from deploy.database import OUTAGES, Connection
+from deploy.database import OUTAGES, SLOWEST_S, Connection, Patient, lively
 from deploy.settings import Secret
 from ingest.stream import Record, send
 
@@ -66,9 +66,9 @@ class Relay:
             listening.cancel()
 
     async def _connect(self) -> Connection:
-        options = f"-c idle_session_timeout={FROZEN_AFTER_S}s -c statement_timeout=60s"
-        return await psycopg.AsyncConnection.connect(
-            self._dsn.reveal(), autocommit=True, options=options, application_name="lamplight"
+        options = f"-c idle_session_timeout={FROZEN_AFTER_S}s -c statement_timeout={SLOWEST_S}s"
+        return await Patient.connect(
+            lively(self._dsn), autocommit=True, options=options, application_name="lamplight"
         )
 
     async def _take_place(self, conn: Connection) -> bool:
@@ -100,10 +100,8 @@ class Relay:
         """Be woken by other processes that wrote to this room's outbox; losing the line costs a second of latency."""
         while True:
             try:
-                async with await psycopg.AsyncConnection.connect(self._dsn.reveal(), autocommit=True) as conn:
-                    await conn.execute(
-                        psycopg.sql.SQL("LISTEN {}").format(psycopg.sql.Identifier(f"outbox_{self._room}"))
-                    )
+                async with await Connection.connect(lively(self._dsn), autocommit=True) as conn:
+                    await conn.execute(sql.SQL("LISTEN {}").format(sql.Identifier(f"outbox_{self._room}")))
                     async for _ in conn.notifies():
                         self._work.set()
             except OUTAGES:

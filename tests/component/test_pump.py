@@ -2,16 +2,20 @@
 
 import asyncio
 import contextlib
+import dataclasses
 from datetime import UTC, datetime
 from uuid import UUID, uuid4
 
 import msgspec
 import pytest
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
+from structlog.testing import capture_logs
 
 from deploy import bus, database, relay
 from deploy.course import Course, consumer
 from deploy.pump import Pump
 from deploy.settings import Secret
+from tests.faults.link import Link, Weather
 
 pytestmark = pytest.mark.stack
 
@@ -219,8 +223,8 @@ async def test_a_pump_that_was_replaced_commits_nothing_and_forgets(world):
 class Unfenced(Pump):
     """Broken on purpose: writes whoever owns the partition."""
 
-    async def _fenced(self, conn, claims, polled, events):
-        return {tp: polled[tp] for tp in claims}, await self._unseen(conn, events)
+    async def _fenced(self, conn, claims, polled, told):
+        return {tp: polled[tp] for tp in claims}, await self._unseen(conn, [event for _, event in told])
 
 
 class Forgetful(Pump):
@@ -255,6 +259,24 @@ async def test_without_remembering_a_fact_told_twice_counts_twice(world):
         await world.tell(*told, *told)
         await until(lambda: _is(lambda: meter.events == 4))
     assert await world.totals() == {maria: 6}, "the negative control no longer shows the fault"
+
+
+async def test_what_was_committed_is_not_served_again_by_a_room_that_recognises_when_the_answer_was_lost(
+    world,
+):
+    maria, meter = uuid4(), Quiet()
+    world.course = dataclasses.replace(world.course, recognises=True)
+    async with world.pumping(Summing(), meter):
+        await world.tell(*beats(maria, [1]), partition=0)
+        await until(lambda: _is(lambda: meter.events == 1))
+        async with world.pool.connection() as conn:  # as a commit does whose answer never came
+            await conn.execute(
+                "UPDATE pump.partition SET next_offset = next_offset + 2 WHERE room = %s AND partition = 0",
+                (world.course.room,),
+            )
+        await world.tell(*beats(maria, [10, 20, 4]), partition=0)
+        await until(lambda: _is(lambda: meter.events == 2))
+    assert await world.totals() == {maria: 5}
 
 
 class Dividing(Summing):
@@ -369,6 +391,28 @@ async def test_the_relay_brings_everything_out_in_order_and_empties_the_outbox(w
                 heard += [msgspec.json.decode(r.value, type=Echo).total for r in records]
     assert heard == [n * (n + 1) // 2 for n in range(1, 51)]
     assert await world.count("outbox") == 0
+
+
+async def test_a_relay_behind_a_line_that_swallows_dials_anew(world, monkeypatch):
+    maria, meter, stopping = uuid4(), Quiet(), asyncio.Event()
+    monkeypatch.setattr(database.Patient, "within_s", 2.0)
+    told = conninfo_to_dict(world.dsn.reveal())
+    async with Link(told["host"], told["port"]) as line:
+        bent = Secret(make_conninfo(world.dsn.reveal(), port=line.port))
+        way_out = relay.Relay(world.course.room, bootstrap=world.kafka, dsn=bent, meter=meter)
+        relaying = asyncio.create_task(way_out.run(stopping))
+        async with world.pumping(Summing(), Quiet()):
+            await world.tell(*beats(maria, [1]))
+            await until(lambda: _is(lambda: meter.sent == 1))
+            line.turn(Weather.SILENT)
+            with capture_logs() as said:
+                await world.tell(*beats(maria, [2]))
+                await until(lambda: _is(lambda: any(one["event"] == "relay.away" for one in said)))
+            line.turn(Weather.FAIR)
+            await until(lambda: _is(lambda: meter.sent >= 2))
+        stopping.set()
+        way_out.wake()
+        await relaying
 
 
 async def _is(condition):
