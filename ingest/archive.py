@@ -105,7 +105,7 @@ class RefusalArchive:
     first are kept with their bytes and the rest are counted, so that a flood is a number and fills no disk; the log
     `refused.v1` has them all.
 
-    1. Forget of the batch what is there already: a repetition counts nothing twice.
+    1. Forget of the batch what is there already: a repetition of what was kept counts nothing twice.
     2. Count it.
     3. Keep what still has room, and say how much that was.
     """
