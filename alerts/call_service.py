@@ -2,11 +2,12 @@
 
 The minutes are another room's. This one says what it wants of them (`Calls`); the composition root knows who has them.
 Both are written in one transaction: either both stand or neither does. The same form sent again finds its minutes in
-the ledger under the timer's id and is answered as it was the first time.
+the ledger under the timer's id and is answered as it was the first time. One call may be about two alerts of a
+patient: the first that ends it has its minutes, the second is settled without new ones.
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Protocol
+from typing import Final, Protocol
 from uuid import UUID
 
 import msgspec
@@ -40,7 +41,14 @@ class Ended(msgspec.Struct, frozen=True, kw_only=True):
     """What became of the minutes."""
 
     refused: str = ""
-    again: bool = False  # they stood in the ledger before this request
+    again: bool = False  # they stood in the ledger before this request, for this alert
+    elsewhere: bool = False  # they stand there, but not for this alert: no new ones were written
+
+
+ELSEWHERE: Final = (
+    "This alert is settled. The minutes of this call were logged before, with other work: none are added."
+)
+SETTLED: Final = (State.HANDLED, State.CLOSED)
 
 
 class Calls(Protocol):
@@ -117,8 +125,11 @@ async def end(
     said: Mapping[str, str],
     *,
     seen: int,
-) -> Answer:
-    """1. The minutes are logged. 2. The alert is settled. 3. If either is refused, neither is written."""
+) -> tuple[Answer, str]:
+    """1. The minutes are logged. 2. The alert is settled. 3. If either is refused, neither is written.
+
+    The sentence says where the minutes are, if they are not with this alert.
+    """
     code, note = said.get("code", ""), said.get("note", "")
     evidence = await screen_store.evidence(conn, episode.episode_id)
     answer: Answer | None = []
@@ -138,16 +149,22 @@ async def end(
                 conn,
                 episode.episode_id,
                 act,
-                lambda e: acts.settle(
-                    act,
-                    e,
-                    code=code,
-                    note=note,
-                    needs_task=said.get("task") == "true",
-                    close=said.get("close") == "true",
+                lambda e: (
+                    []  # this form again: the ledger does not know it, the alert does
+                    if logged.elsewhere and e.state in SETTLED and e.disposition == code
+                    else acts.settle(
+                        act,
+                        e,
+                        code=code,
+                        note=note,
+                        needs_task=said.get("task") == "true",
+                        close=said.get("close") == "true",
+                    )
                 ),
                 seen=seen,
             )
         if answer is None or isinstance(answer, NotPossible):
             raise psycopg.Rollback(both)
-    return NotPossible("This alert is gone.") if answer is None else answer
+    if answer is None:
+        return NotPossible("This alert is gone."), ""
+    return answer, ELSEWHERE if logged.elsewhere and not isinstance(answer, NotPossible) else ""

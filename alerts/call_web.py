@@ -9,7 +9,7 @@ from fastapi.responses import Response
 from alerts import call_service, episode_web
 from alerts.desk_web import must_work
 from alerts.episode import NotPossible
-from alerts.pages_web import Pages
+from alerts.pages_web import Pages, view_said
 
 
 def add(routes: APIRouter, pages: Pages) -> None:
@@ -44,8 +44,12 @@ def add(routes: APIRouter, pages: Pages) -> None:
         async with desk.transaction(request) as conn:
             episode = await episode_web.found(conn, desk, request, episode_id)
             must_work(desk.who(request), episode.queue)
-            answer = await call_service.end(
+            answer, told = await call_service.end(
                 pages.calls, request, conn, episode, await pages.acting(request, conn), said, seen=seen
+            )
+        if told:
+            return await pages.the_list(
+                request, view_said(f"?tab={episode.queue}", desk.who(request).role), told=told
             )
         back = str(episode_id) if isinstance(answer, NotPossible) else f"?tab={episode.queue}"
         return await pages.answered(request, answer, back=back, kept=said.get("note", ""))

@@ -72,15 +72,15 @@ class Pages:
         return role
 
     async def the_list(
-        self, request: Request, view: View, *, notice: str = "", status: int = 200
+        self, request: Request, view: View, *, notice: str = "", told: str = "", status: int = 200
     ) -> HTMLResponse:
-        """The whole page, or for htmx only the part that changes."""
+        """The whole page, or for htmx only the part that changes. `notice` is why not, `told` what became of it."""
         async with self.desk.transaction(request) as conn:
             context = await queue_web.listed(
                 self.desk, request, conn, view, self.act(request), self.care_calls
             )
         template = "alerts/_list.html" if "hx-request" in request.headers else "alerts/queue.html"
-        return self.desk.page(request, template, status_code=status, notice=notice, **context)
+        return self.desk.page(request, template, status_code=status, notice=notice, told=told, **context)
 
     async def the_episode(
         self, request: Request, episode_id: UUID, *, notice: str = "", status: int = 200, kept: str = ""

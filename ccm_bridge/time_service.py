@@ -170,17 +170,31 @@ class Logged:
     again: bool = False
 
 
+async def finished(conn: Connection, who: Who, timer_id: UUID, patient_id: UUID) -> Timer | Refused:
+    """A person's own timer of this patient, locked, that stands still: it may become entries, or it has."""
+    found = await time_store.timer(conn, timer_id, staff_id=who.staff_id, lock=True)
+    if found is None:
+        return Refused(status=404, sentence="You have no such timer.")
+    if found.state == "discarded":
+        return Refused(status=409, sentence="This timer was discarded: it never becomes an entry.")
+    if found.state not in ("stopped", "logged"):
+        return Refused(status=409, sentence=f"This timer is {found.state}. Stop it first.")
+    if patient_id != found.patient_id:
+        return Refused(status=422, sentence="This timer ran for another patient.")
+    return found
+
+
+async def first_entry(conn: Connection, timer_id: UUID) -> Written | None:
+    """The entry with which a logged timer's minutes begin."""
+    return await time_store.entry(conn, part_id(timer_id, 0))
+
+
 async def log_timer(
     conn: Connection, who: Who, timer_id: UUID, doing: Doing, *, now: datetime
 ) -> Logged | Refused:
     """Turn a stopped timer's stretches into entries."""
-    found = await time_store.timer(conn, timer_id, staff_id=who.staff_id, lock=True)
-    if found is None:
-        return Refused(status=404, sentence="You have no such timer.")
-    if found.state not in ("stopped", "logged"):
-        return Refused(status=409, sentence=f"This timer is {found.state}. Stop it first.")
-    if doing.patient_id != found.patient_id:
-        return Refused(status=422, sentence="This timer ran for another patient.")
+    if isinstance(found := await finished(conn, who, timer_id, doing.patient_id), Refused):
+        return found
     proved = await measured(conn, timer_id)
     if not proved.spans:
         return Refused(
@@ -208,11 +222,18 @@ async def log_by_hand(
     corrects: UUID | None = None,
     timer_id: UUID | None = None,
 ) -> Logged | Refused:
-    """An entry from memory, attested. Weaker evidence than a timer, and marked so."""
+    """An entry from memory, attested. Weaker evidence than a timer, and marked so.
+
+    With `timer_id` it ends a timer that measured nothing: this person's own, of this patient, and not thrown away.
+    """
     if not attested:
         return Refused(status=422, sentence="Confirm that you did this work at the time stated.")
     if refused := _span_said(start, end, now):
         return refused
+    if timer_id is not None:
+        found = await finished(conn, who, timer_id, doing.patient_id)
+        if isinstance(found, Refused):
+            return found
     if corrects is not None and await time_store.entry(conn, corrects) is None:
         return Refused(status=404, sentence="The entry that this one corrects is not here.")
     logged = await _write(
@@ -322,9 +343,10 @@ def _said(who: Who, doing: Doing) -> Refused | None:
 
 
 def _same(before: Written, new: Entry) -> bool:
-    return (before.staff_id, before.patient_id, before.start, before.end) == (
+    return (before.staff_id, before.patient_id, before.episode_id, before.start, before.end) == (
         new.staff_id,
         new.doing.patient_id,
+        new.doing.episode_id,
         new.span.start,
         new.span.end,
     ) and (before.program, before.activity, before.note) == (

@@ -112,11 +112,36 @@ async def test_the_same_form_sent_again_doubles_neither(shop):
         assert moves == [(1,)]
 
 
+@pytest.mark.parametrize(
+    "note", [SAID["note"], "Her pulse: she had run up the stairs."], ids=["same", "another"]
+)
+async def test_one_call_about_two_alerts_settles_both_and_is_logged_once(shop, note):
+    told = shop.clinic.score(
+        "09:00", a_finding(Concern.HIGH_PRESSURE, Tier.HIGH), a_finding(Concern.FAST_PULSE, Tier.HIGH)
+    )
+    first, second = [moved.episode_id for moved in await shop.clinic.tell(told)]
+    async with shop.hands("ana") as ana:
+        form = await a_call(shop, ana, f"/queue/episode/{first}")
+        other = (await ana.get(f"/queue/episode/{second}")).text
+        seen = re.search(r'name="seen" value="(\d+)"', other[other.index("/call/end") :])[1]
+        assert (await ana.post(f"/queue/episode/{first}/call/end", **form)).status_code == 303
+        for _ in range(2):  # the second time the page was loaded anew
+            ended = await ana.post(f"/queue/episode/{second}/call/end", **form | {"seen": seen, "note": note})
+            assert ended.status_code == 200
+            assert "The minutes of this call were logged before" in ended.text
+        assert (await ana.post(f"/queue/episode/{first}/call/end", **form)).status_code == 303
+    states, (entry,), timers = await written(shop)
+    assert states == [("handled", "contacted")] * 2
+    assert (entry.episode_id, timers) == (first, ["logged"])
+    moves = await shop.clinic.rows("SELECT count(*) FROM alerts.transition WHERE move = 'dispositioned'")
+    assert moves == [(2,)]
+
+
 REFUSED = [
     ("a note that says nothing", {"note": "ok"}),
     ("no disposition", {"code": ""}),
     ("a program that is none", {"program": "XYZ"}),
-    ("somebody else's timer", {"timer_id": str(uuid4())}),
+    ("a timer that nobody has", {"timer_id": str(uuid4())}),
     ("a time that is not attested", {"start": "2026-01-05T04:10", "end": "2026-01-05T04:12"}),
 ]
 
@@ -186,3 +211,60 @@ async def test_who_has_no_clinical_credential_reads_why(shop):
         assert refused.status_code == 409
     states, _, timers = await written(shop)
     assert (states, timers) == ([("waiting", None)], [])
+
+
+def attested(shop):
+    """The four minutes until now, as their form says them."""
+    local = shop.now - timedelta(hours=5)
+    begun = local - timedelta(minutes=4)
+    return {"start": f"{begun:%Y-%m-%dT%H:%M}", "end": f"{local:%Y-%m-%dT%H:%M}", "attested": "yes"}
+
+
+async def test_a_timer_that_was_thrown_away_is_logged_neither_as_measured_nor_by_hand(shop):
+    page, _, _ = await an_alert(shop)
+    async with shop.hands("ana") as ana:
+        form = await a_call(shop, ana, page)
+        shop.now += timedelta(minutes=9)
+        await ana.post(f"/timers/{form['timer_id']}/discard")
+        for more in ({}, attested(shop)):
+            refused = await ana.post(f"{page}/call/end", **form | more)
+            assert refused.status_code == 409
+            assert "This timer was discarded" in refused.text
+    assert await written(shop) == ([("claimed", None)], [], ["discarded"])
+
+
+async def test_nobody_ends_a_colleagues_call_by_its_timer(shop):
+    page, _, _ = await an_alert(shop)
+    (told,) = await shop.clinic.tell(
+        shop.clinic.score("09:00", a_finding(Concern.HIGH_PRESSURE, Tier.HIGH), patient="jon")
+    )
+    theirs = f"/queue/episode/{told.episode_id}"
+    async with shop.hands("ana") as ana, shop.hands("ben") as ben:
+        form = await a_call(shop, ana, page)
+        shop.now += timedelta(minutes=9)
+        for url in (page, theirs):
+            for more in ({}, attested(shop)):
+                refused = await ben.post(f"{url}/call/end", **form | more)
+                assert refused.status_code == 409
+    _, entries, timers = await written(shop)
+    assert (entries, timers) == ([], ["running"])
+
+
+async def test_a_timer_of_one_patient_ends_no_call_with_another(shop):
+    page, _, _ = await an_alert(shop)
+    (told,) = await shop.clinic.tell(
+        shop.clinic.score("09:00", a_finding(Concern.HIGH_PRESSURE, Tier.HIGH), patient="jon")
+    )
+    async with shop.hands("ana") as ana:
+        form = await a_call(shop, ana, page)
+        shop.now += timedelta(minutes=9)
+        for more in ({}, attested(shop)):
+            refused = await ana.post(f"/queue/episode/{told.episode_id}/call/end", **form | more)
+            assert refused.status_code == 409
+            assert "ran for another patient" in refused.text
+    states, entries, timers = await written(shop)
+    assert (sorted(state for state, _ in states), entries, timers) == (
+        ["claimed", "waiting"],
+        [],
+        ["running"],
+    )

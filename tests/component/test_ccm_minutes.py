@@ -253,6 +253,42 @@ async def test_nobody_beats_or_logs_a_colleagues_timer(people):
     assert (await log(people, people.ben, timer_id, TEN)).status == 404
 
 
+NOT_THEIRS = [
+    ("a colleague's timer", "ben", "maria", "stop", 404),
+    ("a timer of another patient", "ana", "nora", "stop", 422),
+    ("a timer thrown away", "ana", "maria", "discard", 409),
+    ("a timer that still runs", "ana", "maria", "", 409),
+]
+
+
+@pytest.mark.parametrize(
+    ("who", "patient", "turn", "status"), [row[1:] for row in NOT_THEIRS], ids=[row[0] for row in NOT_THEIRS]
+)
+async def test_by_hand_nobody_ends(people, who, patient, turn, status):
+    timer_id = uuid4()
+    await start(people, people.ana, timer_id)
+    async with people.desk(people.ana) as conn:
+        if turn == "stop":
+            await time_service.stop(conn, people.ana, timer_id, now=TEN + timedelta(minutes=9))
+        elif turn == "discard":
+            await time_service.discard(conn, people.ana, timer_id)
+    actor = getattr(people, who)
+    async with people.desk(actor) as conn:
+        refused = await time_service.log_by_hand(
+            conn,
+            actor,
+            timer_id,
+            doing(getattr(people, patient)),
+            start=TEN,
+            end=TEN + timedelta(minutes=9),
+            attested=True,
+            now=TEN + timedelta(hours=1),
+            timer_id=timer_id,
+        )
+    assert refused.status == status
+    assert await total(people) == (0, 0)
+
+
 @pytest.mark.parametrize("start", [datetime(1, 1, 2, tzinfo=UTC), TEN - timedelta(days=347)])
 async def test_a_slip_in_the_year_is_refused_and_not_written_for_ever(people, start):
     refused = await by_hand(people, people.ana, uuid4(), start, 12)
