@@ -247,7 +247,7 @@ async def _enrol(conn: Connection, practice: int, patient_id: UUID, form: str, n
             name="Hypertension",
             icd10="I10",
             outcome="fewer days above goal, no falls",
-            goal="home average below 130/80 mm[Hg]",
+            goal="home average below 130/80 mmHg",
             measured_by="home blood pressure, mornings and evenings",
             symptoms="dizziness or swelling: call the practice the same day",
         )
