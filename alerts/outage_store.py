@@ -69,10 +69,24 @@ async def since(conn: AsyncConnection, at: datetime) -> Sequence[Outage]:
     return [msgspec.json.decode(text, type=Outage) for (text,) in await rows.fetchall()]
 
 
-async def take(conn: AsyncConnection, outage_id: UUID, *, by: UUID, by_name: str) -> bool:
-    """Somebody says that they are on it; False if it is over or there is none."""
+async def take(
+    conn: AsyncConnection, outage_id: UUID, *, by: UUID, by_name: str, expected: UUID | None
+) -> bool:
+    """Somebody says that they are on it; False if it is over, or somebody else has it than they saw."""
     done = await conn.execute(
-        "UPDATE alerts.outage SET owner = %s, owner_name = %s WHERE outage_id = %s AND ended_at IS NULL",
-        (by, by_name, outage_id),
+        """UPDATE alerts.outage SET owner = %(by)s, owner_name = %(by_name)s
+            WHERE outage_id = %(outage)s AND ended_at IS NULL
+              AND (owner IS NOT DISTINCT FROM %(expected)s OR owner = %(by)s)""",
+        {"by": by, "by_name": by_name, "outage": outage_id, "expected": expected},
     )
     return done.rowcount == 1
+
+
+async def owner_name(conn: AsyncConnection, outage_id: UUID) -> str | None:
+    """Who is on it while it lasts; empty: nobody any more, None: it is over or there is none."""
+    rows = await conn.execute(
+        "SELECT coalesce(owner_name, '') FROM alerts.outage WHERE outage_id = %s AND ended_at IS NULL",
+        (outage_id,),
+    )
+    row = await rows.fetchone()
+    return row[0] if row else None

@@ -23,11 +23,13 @@ from alerts import (
     today_web,
 )
 from alerts.access import CHAINS, WORKS
+from alerts.acts import Answer
 from alerts.burden import PUBLISHED, minutes_text, table
 from alerts.call_service import Calls, NoCalls
 from alerts.concerns import Queue, about
 from alerts.contact_store import CareCalls, NoCareCalls
 from alerts.desk_web import Desk, Doorbell, must_see, must_work
+from alerts.episode import NotPossible
 from alerts.page_store import Rung
 from alerts.pages_web import Pages
 from alerts.policy import DEFAULT, Policy
@@ -289,14 +291,23 @@ def _called(routes: APIRouter, pages: Pages) -> None:
         return await pages.lengthen(request, rung)
 
     @routes.post("/outage/{outage_id}/take")
-    async def mend(request: Request, outage_id: UUID) -> Response:
-        """Somebody says that they see to a channel that does not work."""
+    async def mend(
+        request: Request, outage_id: UUID, owner: Annotated[UUID | None, Form()] = None
+    ) -> Response:
+        """Somebody says that they see to a channel that does not work. `owner`: who had it on their page."""
         who = pages.desk.who(request)
         must_work(who, Queue.TECHNICAL)
         async with pages.desk.transaction(request) as conn:
-            if not await outage_store.take(conn, outage_id, by=who.staff_id, by_name=who.name):
-                raise HTTPException(404, "That is over already. Look again.")
-        return RedirectResponse("/queue?tab=technical", status_code=303)
+            taken = await outage_store.take(
+                conn, outage_id, by=who.staff_id, by_name=who.name, expected=owner
+            )
+            has = await outage_store.owner_name(conn, outage_id)
+        if has is None:
+            raise HTTPException(404, "That is over already. Look again.")
+        answer: Answer = (
+            [] if taken else NotPossible(f"{has or 'Nobody'} is on this by now. Nothing was changed.")
+        )
+        return await pages.answered(request, answer, back="?tab=technical")
 
     @routes.post("/chain/{rung_id}/end")
     async def shorten(request: Request, rung_id: UUID) -> Response:

@@ -146,7 +146,18 @@ async def test_a_way_that_fails_is_tried_again_and_everybody_is_told(clinic):
         assert "Since 04:08. 1 call waits and is tried again and again." in technical
         assert re.search(r"Technical <span class=\"count\">1<", technical)
         (outage,) = re.findall(r"/queue/outage/([0-9a-f-]+)/take", technical)
-        assert (await ana.post(f"/queue/outage/{outage}/take")).status_code == 303
+        async with shop.hands("ben") as ben:
+            unowned = f"/queue/outage/{outage}/take"
+            assert (await ana.post(unowned)).status_code == 303
+            assert (await ana.post(unowned)).status_code == 303  # the same form again
+            second = await ben.post(unowned)
+            assert second.status_code == 409
+            assert "Ana Lima is on this by now. Nothing was changed." in second.text
+            (owner,) = re.findall(r'name="owner" value="([0-9a-f-]+)"', second.text)
+            assert (await ben.post(unowned, owner=owner)).status_code == 303  # openly, from who is named
+            assert "Ben Roth is on it" in (await ana.get("/queue?tab=technical")).text
+            assert (await ana.post(unowned, owner=owner)).status_code == 409
+            assert (await ana.post(unowned, owner=str(clinic.staff["ben"].staff_id))).status_code == 303
         technical = (await ana.get("/queue?tab=technical")).text
         assert "Ana Lima is on it" in technical
         assert re.search(r"Technical <span class=\"count\">0<", technical)
