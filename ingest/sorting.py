@@ -15,10 +15,9 @@ from ingest.events import Kind, Reading, Refused, TimeConfidence
 from ingest.identity import Device, Gateway, claimed_numbers
 from ingest.quality import Seen
 from ingest.recent import REACH, Recent
-from ingest.verdict import ECHO, NOBODY, Again, Carrier, News, People, printable, verdict
+from ingest.verdict import ECHO, LARGEST, NOBODY, Again, Carrier, News, People, printable, verdict
 
 LATE = timedelta(hours=1)
-LARGEST = 64 * 1024
 EARLIEST, LATEST = datetime(1971, 1, 1, tzinfo=UTC), datetime(2199, 1, 1, tzinfo=UTC)
 """Between them every instant can be moved by a day and stored; a message may name the year 9999."""
 

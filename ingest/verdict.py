@@ -17,6 +17,12 @@ from ingest.identity import SENTENCES, Decided, Device, Gateway, Owner, Stranger
 ECHO = "echo"
 """Flag: the same measurement once more, a whole number of hours or a moment apart. Kept, and counted once."""
 
+LARGEST = 64 * 1024
+"""Bytes of a message; no device says more at once."""
+
+KEPT = LARGEST + 1
+"""Of a larger one as many stay with its refusal, which must fit into Kafka: one too many, so that it stays too large."""
+
 PLAYED = "played"
 """Flag of every reading that a gateway plays from a recorded diary: its receipt lies in the diary's time, not in ours."""
 
@@ -192,6 +198,8 @@ def _about_device(said: DeviceEvent, carrier: Carrier, part: int) -> News | Refu
 def _refused(said: Said, carrier: Carrier, part: int, *, hop: str, reason: str, detail: str) -> Refused:
     carried = carrier.name(said.message_id)
     error = carrier.gateway.clock_error if carrier.gateway is not None else None
+    if len(carrier.raw) > KEPT:
+        detail = f"{detail}; of its {len(carrier.raw):,} bytes the first {KEPT:,} are kept"
     return Refused(
         event_id=carrier.again.refusal_id
         if carrier.again is not None
@@ -207,5 +215,5 @@ def _refused(said: Said, carrier: Carrier, part: int, *, hop: str, reason: str, 
         place=printable(carrier.place),
         part=part,
         clock_error_s=error.total_seconds() if error is not None else None,
-        raw=carrier.raw,
+        raw=carrier.raw[:KEPT],
     )

@@ -17,7 +17,7 @@ from ingest.presence import Roll
 from ingest.quality import Seen
 from ingest.recent import MOST_PER_DEVICE, REACH, Recent
 from ingest.sorting import Known, asks, claims, numbers, pasts, read, sort
-from ingest.verdict import DECIDED, Again, News
+from ingest.verdict import DECIDED, KEPT, LARGEST, Again, News
 
 NOW = datetime(2026, 3, 2, 12, 0, tzinfo=UTC)
 MARIA = UUID(int=1)
@@ -462,3 +462,25 @@ def test_raw_bytes_survive_the_journey_into_a_reading_and_back():
     )
     (reading,) = sort([heard(raw)], KNOWN, Recent(), NOW).readings
     assert reading.raw == raw
+
+
+# What is too large -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("family", ["canonical", "withings", "ihealth", None])
+@pytest.mark.parametrize("size", [LARGEST + 1, LARGEST + 2, 1_100_000])
+def test_a_refusal_fits_into_kafka_and_says_what_was_cut(family, size):
+    raw = b"x" * size
+    (refused,) = sort([heard(raw, family=family)], KNOWN, Recent(), NOW).refused
+    assert refused.reason == ("unknown-family" if family is None else "too-large")
+    assert refused.raw == raw[:KEPT]
+    assert len(msgspec.json.encode(refused)) < 100_000  # a record of Kafka has at most a million
+    assert (f"of its {size:,} bytes the first 65,537 are kept" in refused.detail) == (size > KEPT)
+
+
+def test_what_was_cut_is_still_too_large_when_it_comes_again_and_two_with_one_beginning_are_two():
+    one, other = (b"x" * LARGEST * 2 + end for end in (b"1", b"2"))
+    first, second = sort([heard(one), heard(other)], KNOWN, Recent(), NOW).refused
+    assert first.event_id != second.event_id
+    (again,) = heard(first.raw).said
+    assert again.reason == "too-large"
