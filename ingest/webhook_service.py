@@ -21,7 +21,7 @@ from ingest import wire
 from ingest.service import Intake, Meter
 from ingest.sorting import Message, read
 from ingest.store import Away
-from ingest.webhook_store import Account, Tokens
+from ingest.webhook_store import Account, Tokens, Turn
 from ingest.webhooks import Source, Vendor, Waiting, name_of, named, of_account, waiting
 
 log = structlog.get_logger()
@@ -43,8 +43,9 @@ class Stored(Protocol):
     async def connect(self, source_id: str, account: str, tokens: Tokens) -> bool: ...
     async def account(self, source_id: str, account: str) -> Account | None: ...
     async def wait_for(self, what: Waiting, *, now: datetime) -> None: ...
-    async def next(self, *, now: datetime) -> tuple[Waiting, datetime] | None: ...
-    async def fetched(self, what: Waiting, asked_at: datetime, *, now: datetime) -> bool: ...
+    async def next(self, *, now: datetime) -> Turn | None: ...
+    async def goes_on(self, turn: Turn, reached: str, *, now: datetime) -> bool: ...
+    async def fetched(self, turn: Turn, *, now: datetime) -> bool: ...
     async def later(self, what: Waiting, *, trouble: str, now: datetime) -> None: ...
     async def oldest(self) -> datetime | None: ...
 
@@ -52,15 +53,18 @@ class Stored(Protocol):
 class Renewed(NamedTuple):
     """What a cloud answered, and the tokens it gave us on the way, if any: the old ones are void then."""
 
-    body: bytes | None  # None: it did not say, `trouble` says why
+    records: tuple[bytes, ...]  # each a message of its own, as far as they came
     tokens: Tokens | None = None
-    trouble: str = ""
+    trouble: str = ""  # why there are no more
+    reached: str = ""  # where the next turn goes on; empty: nothing is left
 
 
 class Cloud(Protocol):
     """A vendor from which data is fetched (`withings_cloud`, `ihealth_cloud`). Never raises for what the vendor does."""
 
-    async def measures(self, account: Account, *, since: int | None, until: int | None) -> Renewed: ...
+    async def measures(
+        self, account: Account, *, since: int | None, until: int | None, reached: str = ""
+    ) -> Renewed: ...
 
 
 class FetchMeter(Protocol):
@@ -162,7 +166,7 @@ async def fetch(
             oldest = await stored.oldest()
             meter.waiting_since((clock() - oldest).total_seconds() if oldest is not None else 0.0)
             while (found := await stored.next(now=clock())) is not None:
-                await _fetch_one(stored, clouds, lane, *found, clock=clock)
+                await _fetch_one(stored, clouds, lane, found, clock=clock)
         except Away as away:
             log.warning("webhooks.database_away", error=str(away))
         with contextlib.suppress(TimeoutError):
@@ -174,27 +178,46 @@ async def _fetch_one(
     stored: Stored,
     clouds: Mapping[Vendor, Cloud],
     lane: Lane,
-    what: Waiting,
-    asked_at: datetime,
+    turn: Turn,
     *,
     clock: Callable[[], datetime],
 ) -> None:
+    """One turn: keep what came, remember how far it went, and only then say that it is done."""
+    what = turn.what
     account = await stored.account(what.source_id, what.account)
     cloud = clouds.get(account.vendor) if account is not None else None
     if account is None or cloud is None:
         await stored.later(what, trouble="unknown-account", now=clock())
         return
-    told = await cloud.measures(account, since=what.since, until=what.until)
+    told = await cloud.measures(account, since=what.since, until=what.until, reached=turn.reached)
     if told.tokens is not None:  # at once: the ones before are void
-        await stored.connect(what.source_id, what.account, told.tokens)
-    if told.body is None:
-        log.warning("webhooks.fetch_failed", why=told.trouble)
-        await stored.later(what, trouble=told.trouble, now=clock())
-        return
+        await _remember(stored, what, told.tokens)
+    messages = [
+        named(what.source_id, of_account(_read(what.source_id, account.vendor, record), what.account))
+        for record in told.records
+    ]
     try:
-        message = of_account(_read(what.source_id, account.vendor, told.body), what.account)
-        await lane.keep(named(what.source_id, message))
+        for first in range(0, len(messages), BATCH):
+            await asyncio.gather(*(lane.keep(one) for one in messages[first : first + BATCH]))
     except Busy:
         await stored.later(what, trouble="busy", now=clock())
         return
-    await stored.fetched(what, asked_at, now=clock())
+    if told.reached and told.reached != turn.reached:
+        await stored.goes_on(turn, told.reached, now=clock())
+    if told.trouble:
+        log.warning("webhooks.fetch_failed", why=told.trouble)
+        await stored.later(what, trouble=told.trouble, now=clock())
+    elif not told.reached:
+        await stored.fetched(turn, now=clock())
+
+
+async def _remember(stored: Stored, what: Waiting, tokens: Tokens) -> None:
+    """Until the database has them: nobody else has, and without them the patient would have to consent anew."""
+    while True:
+        try:
+            await stored.connect(what.source_id, what.account, tokens)
+        except Away as away:
+            log.warning("webhooks.database_away", error=str(away))
+            await asyncio.sleep(FETCH_EVERY_S)
+        else:
+            return

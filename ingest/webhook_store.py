@@ -13,7 +13,9 @@ from ingest.seal import Seal
 from ingest.store import OUTAGES, Away
 from ingest.webhooks import Scheme, Source, Vendor, Waiting
 
-LEASE = timedelta(minutes=2)  # of a fetch under way; a process that died with it is waited for as long
+LEASE = timedelta(
+    minutes=5
+)  # of a turn, a few calls of 20 s; a process that died with it is waited for as long
 LONGEST = timedelta(hours=1)  # between two tries
 
 
@@ -48,6 +50,14 @@ class Account(NamedTuple):
     vendor: Vendor
     client: Client
     tokens: Tokens
+
+
+class Turn(NamedTuple):
+    """A fetch that is ours for as long as LEASE."""
+
+    what: Waiting
+    asked_at: datetime  # the vendor's latest word that data waits
+    reached: str  # where the turn before stopped; empty: at the start
 
 
 class Webhooks:
@@ -157,7 +167,7 @@ class Webhooks:
                    SELECT %(id)s, source_id, practice_id, %(account)s, %(since)s, %(until)s, %(now)s, %(now)s
                      FROM ingest.webhook WHERE source_id = %(source)s
                    ON CONFLICT (fetch_id) DO UPDATE SET due_at = excluded.due_at, asked_at = excluded.asked_at,
-                                                        done_at = NULL, trouble = NULL""",
+                                                        done_at = NULL, trouble = NULL, reached = ''""",
                 {
                     "id": what.fetch_id,
                     "source": what.source_id,
@@ -168,8 +178,8 @@ class Webhooks:
                 },
             )
 
-    async def next(self, *, now: datetime) -> tuple[Waiting, datetime] | None:
-        """Take the fetch that has waited longest, for as long as LEASE, with the instant at which it was asked for."""
+    async def next(self, *, now: datetime) -> Turn | None:
+        """Take the fetch that has waited longest, for as long as LEASE."""
         async with self._borrowed() as conn:
             row = await (
                 await conn.execute(
@@ -177,18 +187,29 @@ class Webhooks:
                         WHERE fetch_id = (SELECT fetch_id FROM ingest.webhook_fetch
                                            WHERE done_at IS NULL AND due_at <= %(now)s
                                            ORDER BY due_at LIMIT 1 FOR UPDATE SKIP LOCKED)
-                       RETURNING fetch_id, source_id, account, since, until, asked_at""",
+                       RETURNING fetch_id, source_id, account, since, until, asked_at, reached""",
                     {"now": now, "lease": LEASE},
                 )
             ).fetchone()
-        return None if row is None else (Waiting(*row[:5]), row[5])
+        return None if row is None else Turn(Waiting(*row[:5]), *row[5:])
 
-    async def fetched(self, what: Waiting, asked_at: datetime, *, now: datetime) -> bool:
+    async def goes_on(self, turn: Turn, reached: str, *, now: datetime) -> bool:
+        """More waits behind `reached`, and is due now; unless the vendor spoke meanwhile: then from the start."""
+        async with self._borrowed() as conn:
+            done = await conn.execute(
+                """UPDATE ingest.webhook_fetch SET reached = %s, due_at = %s, tries = 0, trouble = NULL
+                    WHERE fetch_id = %s AND asked_at = %s AND done_at IS NULL""",
+                (reached, now, turn.what.fetch_id, turn.asked_at),
+            )
+            return done.rowcount == 1
+
+    async def fetched(self, turn: Turn, *, now: datetime) -> bool:
         """Done, unless the vendor said in the meantime that more waits: then it stays due."""
         async with self._borrowed() as conn:
             done = await conn.execute(
-                "UPDATE ingest.webhook_fetch SET done_at = %s, trouble = NULL WHERE fetch_id = %s AND asked_at = %s",
-                (now, what.fetch_id, asked_at),
+                """UPDATE ingest.webhook_fetch SET done_at = %s, trouble = NULL, tries = 0, reached = ''
+                    WHERE fetch_id = %s AND asked_at = %s AND done_at IS NULL""",
+                (now, turn.what.fetch_id, turn.asked_at),
             )
             return done.rowcount == 1
 
@@ -197,7 +218,8 @@ class Webhooks:
         async with self._borrowed() as conn:
             await conn.execute(
                 """UPDATE ingest.webhook_fetch
-                      SET trouble = %s, due_at = %s + least(interval '1 minute' * power(2, least(tries, 10) - 1), %s)
+                      SET trouble = %s,
+                          due_at = %s + least(interval '1 minute' * power(2, greatest(least(tries, 10), 1) - 1), %s)
                     WHERE fetch_id = %s AND done_at IS NULL""",
                 (trouble, now, LONGEST, what.fetch_id),
             )

@@ -19,6 +19,7 @@ EDGES = {
     "archive.py",
     "notify.py",
     "training.py",
+    "cloud_call.py",
     "withings_cloud.py",
     "ihealth_cloud.py",
 }

@@ -632,6 +632,61 @@ async def test_ihealth_says_that_data_waits_and_every_page_of_it_is_fetched_for_
     assert [at.timestamp() - 16 * 86_400 < int(one) < at.timestamp() - 13 * 86_400 for one in since] == [True]
 
 
+@contextlib.contextmanager
+def ihealth(script):
+    server = ThreadingHTTPServer(("127.0.0.1", 0), RecordedPages)
+    server.script = script
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    try:
+        yield IHealth(f"http://127.0.0.1:{server.server_port}")
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+
+class ManyPages(Pages):
+    """Seven pages of fifty pressures: more than a turn, and far more than a message may hold."""
+
+    def answer(self, path, asked):
+        if path != "/user/ihealth-user/bp.json/" or asked["access_token"] != "access-2":
+            return super().answer(path, asked)
+        page = int(asked["page_index"])
+        like = self.pressures[0] | {"Note": "n" * 400}
+        records = [
+            like | {"DataID": f"m{n}", "MDate": like["MDate"] - 600 * n}
+            for n in range(50 * page - 50, 50 * page)
+        ]
+        return {"BPDataList": records, "BPUnit": 0, "NextPageUrl": "https://elsewhere" if page < 7 else ""}
+
+
+async def test_more_pages_than_a_turn_holds_are_all_readings_each_with_its_own_record(home):
+    at = utc_now() - timedelta(minutes=30)
+    pages = ManyPages(at)
+    with psycopg.connect(home.fresh.pipeline) as conn:
+        conn.execute(
+            "INSERT INTO ingest.device (device_id, practice_id, family) VALUES ('ihealth-user', 1, 'ihealth')"
+        )
+        home.give(conn, "ihealth-user", 1, home.maria)
+    notice = [{"CollectionType": "bp", "MDate": f"{at:%Y-%m-%d %H:%M:%S}", "UserID": "ihealth-user"}]
+    with ihealth(pages) as cloud:
+        async with home.stored() as stored, home.hooks(cloud) as hooks:
+            source = home.source(Vendor.IHEALTH)
+            await stored.connect(source, "ihealth-user", Tokens(access="access-1", refresh="refresh-1"))
+            said = await hooks.post(**home.call(Vendor.IHEALTH, json.dumps(notice).encode()))
+            assert said.json() == {"kept": True}
+            await _until_fetched(home)
+    told = await spoken(home.stack, home.sources)
+    assert len({r.event_id for r in told if r.systolic}) == 350
+    assert len([r for r in told if r.glucose]) == 1
+    assert max(len(r.raw) for r in told) < 1_000
+    assert await spoken(home.stack, home.sources, REFUSED) == []
+    numbers = [int(asked["page_index"]) for path, asked in pages.asked if path.endswith("/bp.json/")]
+    assert numbers == [1, *range(1, 8)]  # the first with the token that was over, then each once
+    assert home.rows("SELECT tries, reached, trouble FROM ingest.webhook_fetch") == [(0, "", None)]
+
+
 # The command line -----------------------------------------------------------------------------------------------------
 
 
