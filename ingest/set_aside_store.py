@@ -207,13 +207,15 @@ async def ask_again(
 ) -> UUID | None:
     """Order that it comes to the door again; the order's id, or None: there is no such thing, or it is on its way already.
 
-    With a patient it is a person's word on whose reading it is.
+    With a patient it is a person's word on whose reading it is, and only what is open and never became a reading can be
+    given one: decided twice, the same event would go out for two people.
     """
     moved = await (
         await conn.execute(
             """UPDATE ingest.refusal SET state = 'replaying', settled_at = NULL
-                WHERE event_id = %s AND state <> 'replaying' RETURNING practice_id""",
-            (refusal_id,),
+                WHERE event_id = %s AND state <> 'replaying'
+                  AND (%s OR (state = 'open' AND reading_id IS NULL)) RETURNING practice_id""",
+            (refusal_id, patient_id is None),
         )
     ).fetchone()
     if moved is None:

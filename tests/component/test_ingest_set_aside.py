@@ -10,6 +10,7 @@ import psycopg
 import pytest
 from typer.testing import CliRunner
 
+from ingest import lane_service
 from ingest import set_aside_store as store
 from ingest.dead_letters_cli import app
 from ingest.set_aside import By
@@ -205,6 +206,35 @@ async def test_whose_reading_it_is_a_person_decides_and_until_then_it_is_nobodys
         ("decided", "Ana", home.nora, ""),
         ("nobody", "Ana", None, "the cat"),
     ]
+
+
+async def test_a_stale_page_decides_nothing_over_again_once_the_reading_went_out(home):
+    stray = {
+        "id": str(uuid4()),
+        "device": home.cuff,
+        "kind": "bp",
+        "systolic": 187,
+        "diastolic": 117,
+        "user": 255,
+    }
+    state = "SELECT count(*) FROM ingest.refusal WHERE gateway_id = %s AND state = 'released'"
+    async with archiving(home), home.listening(), home.speaking() as gateway:
+        await gateway.say(stray)
+        await gateway.hear(1)
+        await eventually(home, COUNT, home.gateway)
+        ((refusal,),) = home.rows("SELECT event_id FROM ingest.refusal WHERE gateway_id = %s", home.gateway)
+
+        async def decide(patient):
+            async with await store.connect(home.fresh.web) as conn, conn.transaction():
+                await conn.execute("SELECT set_config('app.practice_id', '1', true)")
+                return await lane_service.decide(conn, [refusal], patient, reason="", by=NURSE, now=utc_now())
+
+        assert await decide(home.nora) is None
+        await eventually(home, state, home.gateway)
+        assert await decide(home.maria) is lane_service.Trouble.DECIDED
+        assert home.rows(state, home.gateway) == [(1,)]
+        assert home.rows("SELECT count(*) FROM ingest.replay WHERE refusal_id = %s", refusal) == [(1,)]
+    assert [one.patient_id for one in await spoken(home.stack, [home.gateway])] == [home.nora]
 
 
 async def test_another_practice_neither_sees_nor_touches_what_was_set_aside(home):
