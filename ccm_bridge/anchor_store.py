@@ -1,9 +1,12 @@
 """Anchors in SQL and in a file kept elsewhere, and the key that signs them."""
 
 import json
+import os
 from collections.abc import Sequence
+from contextlib import suppress
 from datetime import date, datetime
 from pathlib import Path
+from tempfile import NamedTemporaryFile
 from uuid import uuid5
 
 import psycopg
@@ -116,16 +119,31 @@ def load_public_key(pem: bytes) -> Ed25519PublicKey:
     return key
 
 
+def load_key(path: Path) -> Ed25519PrivateKey:
+    """The signing key of a file that must be there: a key made in its stead would sign what nobody can check."""
+    key = load_pem_private_key(path.read_bytes(), password=None)
+    if not isinstance(key, Ed25519PrivateKey):
+        raise TypeError(f"anchors are signed with Ed25519: {path.name} is another kind of key")
+    return key
+
+
 def load_or_make_key(path: Path) -> Ed25519PrivateKey:
-    """The signing key; made with its public half beside it if it is not there, readable by its owner alone."""
-    if path.exists():
-        key = load_pem_private_key(path.read_bytes(), password=None)
-        if not isinstance(key, Ed25519PrivateKey):
-            raise TypeError(f"anchors are signed with Ed25519: {path.name} is another kind of key")
-        return key
-    made = Ed25519PrivateKey.generate()
-    path.touch(mode=0o600)
-    path.write_bytes(made.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
-    public = made.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
-    path.with_suffix(".pub").write_bytes(public)
-    return made
+    """The signing key, for people and the local stack; made if it is not there, readable by its owner alone.
+
+    1. A new key is whole on the disk before it has its name: a crash leaves none or all of it.
+    2. Whoever is first gives the name; everybody loads what has it.
+    3. Its public half is put beside it.
+    """
+    if not path.exists():
+        made = Ed25519PrivateKey.generate()
+        with NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.") as whole:  # mode 0600
+            whole.write(made.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
+            whole.flush()
+            os.fsync(whole.fileno())
+            with suppress(FileExistsError):
+                os.link(whole.name, path)
+    key = load_key(path)
+    public = path.with_suffix(".pub")
+    if not public.exists():
+        public.write_bytes(key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo))
+    return key

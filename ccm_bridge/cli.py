@@ -93,6 +93,19 @@ def anchor(
     typer.echo(f"{len(lines)} anchor(s) signed into {out}; public key in {key.with_suffix('.pub')}")
 
 
+@app.command("make-key")
+def make_key(
+    file: Annotated[
+        Path, typer.Argument(help="Where the Ed25519 key (PEM) is made; its public half beside it.")
+    ],
+) -> None:
+    """Make the key that signs the ledgers' anchors, once. A key that is there stays as it is."""
+    from ccm_bridge import anchor_store
+
+    anchor_store.load_or_make_key(file)
+    typer.echo(f"the key that signs is {file}; its public half is {file.with_suffix('.pub')}")
+
+
 def _refuse(sentence: str) -> NoReturn:
     typer.echo(f"lamplight ccm decide: {sentence}", err=True)
     raise typer.Exit(2)

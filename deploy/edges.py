@@ -2,6 +2,9 @@
 
 from datetime import UTC, datetime
 
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from ccm_bridge.anchor_store import load_key
 from deploy import database
 from deploy.settings import Secret, Settings, SettingsError
 from ingest.strongbox import Strongbox
@@ -21,6 +24,18 @@ def strongbox(settings: Settings) -> Strongbox | None:
         return Strongbox(key.split(",")) if key else None
     except ValueError as error:
         raise SettingsError(f"LAMPLIGHT_REFUSAL_KEY: {error}") from None
+
+
+def signer(settings: Settings) -> Ed25519PrivateKey | None:
+    """The key that signs the ledgers' anchors; None where none is named. A service loads it and never makes one."""
+    path = settings.anchor_key
+    try:
+        return load_key(path) if path else None
+    except (OSError, TypeError, ValueError) as error:
+        raise SettingsError(
+            f"LAMPLIGHT_ANCHOR_KEY: no Ed25519 key can be read from {path} ({type(error).__name__});"
+            f" mount the file, or make a new key once with `lamplight ccm make-key {path}`"
+        ) from None
 
 
 async def models(dsn: Secret) -> tuple[Model, Model | None]:

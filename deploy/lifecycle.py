@@ -15,7 +15,7 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse
 from starlette.routing import Mount, Route
 
-from deploy.settings import Settings
+from deploy.settings import Settings, SettingsError
 
 log = structlog.get_logger()
 
@@ -82,10 +82,13 @@ def status_app(life: Life) -> Starlette:
 
 
 def live(service: Service, settings: Settings) -> None:
-    """Run a service to its end: SIGTERM or SIGINT asks, the deadline insists, a failure exits with 1."""
+    """Run a service to its end: SIGTERM or SIGINT asks, the deadline insists, a failure exits with 1.
 
-    async def main() -> None:
-        life = Life()
+    A SettingsError of the service leaves as itself, not in the group of its tasks: its sentence is for who starts it.
+    """
+
+    async def main() -> SettingsError | None:
+        life, wrong = Life(), None
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, life.stopping.set)
@@ -105,12 +108,16 @@ def live(service: Service, settings: Settings) -> None:
             try:
                 async with AsyncExitStack() as opened:
                     await service(settings, opened, life)
+            except SettingsError as error:
+                wrong = error
             finally:
                 life.stopping.set()
             deadline.cancel()
             settling.cancel()
+        return wrong
 
-    asyncio.run(main())
+    if wrong := asyncio.run(main()):
+        raise wrong
 
 
 async def _settle(ready: asyncio.Event) -> None:

@@ -17,12 +17,11 @@ from alerts.notify import Mail, Way, Webhook
 from alerts.page_service import keep_calling
 from alerts.service import AlertsRoom, keep_time
 from ccm_bridge.anchor_service import keep_anchoring
-from ccm_bridge.anchor_store import load_or_make_key
 from ccm_bridge.service import CcmRoom
 from deploy import authority as signing
 from deploy import bus, database, metrics
 from deploy.course import Course, consumer
-from deploy.edges import models, strongbox, utc_now
+from deploy.edges import models, signer, strongbox, utc_now
 from deploy.homes import Hubs
 from deploy.lifecycle import Life, Service
 from deploy.native.certificates import Authority
@@ -224,13 +223,14 @@ async def alerts(settings: Settings, opened: AsyncExitStack, life: Life) -> None
 async def ccm(settings: Settings, opened: AsyncExitStack, life: Life) -> None:
     """alerts.v1 → tasks; every practice's ledger → its signed anchor of the day"""
     settings.require("database")
+    key = signer(settings)
     async with asyncio.TaskGroup() as group:
-        if settings.anchor_key:
+        if key:
             pool = await opened.enter_async_context(database.pool(settings.database, size=1))
             group.create_task(
                 keep_anchoring(
                     pool.connection,
-                    load_or_make_key(settings.anchor_key),
+                    key,
                     metrics.LedgerMeter(),
                     utc_now,
                     life.stopping,

@@ -32,6 +32,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Protocol, Self
 
+from ccm_bridge.anchor_store import load_or_make_key
 from deploy import bus
 from deploy.native import kafka_node, mosquitto, postgres
 from deploy.native.certificates import BRIDGE, Authority, Credential
@@ -229,7 +230,7 @@ class Stack:
             "LAMPLIGHT_PARTITIONS": str(self.partitions),
             "LAMPLIGHT_VENDOR_KEY": self._key("vendor"),
             "LAMPLIGHT_REFUSAL_KEY": self._key("refusal"),
-            "LAMPLIGHT_ANCHOR_KEY": str(self.folder / "anchor.pem"),
+            "LAMPLIGHT_ANCHOR_KEY": self._anchor_key(),
             "LAMPLIGHT_ANCHORS": str(self.folder / "anchors.jsonl"),
         }
         if postgres.NAME in self.ours:
@@ -257,6 +258,14 @@ class Stack:
             path.touch(mode=0o600)
             path.write_text(secrets.token_urlsafe(32))
         return path.read_text()
+
+    def _anchor_key(self) -> str:
+        """The file with the key that signs this folder's ledgers; made once: the service only loads it."""
+        path = self.folder / "anchor.pem"
+        if not path.exists():
+            self.folder.mkdir(parents=True, exist_ok=True)
+            load_or_make_key(path)
+        return str(path)
 
     # The servers themselves ----------------------------------------------------------------------------------
 
