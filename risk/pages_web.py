@@ -95,12 +95,14 @@ class Pages:
             waiting=len(rest),
         )
         if rest and who.practice_id not in self._telling:
+            self._telling.add(
+                who.practice_id
+            )  # here, with nothing awaited since the question: one page tells the rest
             page.background = BackgroundTask(self._tell_rest, request, who.practice_id, rest)
         return page
 
     async def _tell_rest(self, request: Request, practice: int, rest: dict[UUID, int]) -> None:
         """After the page is out: tell anew where the others stand, a few at a time, so that other pages get their turn."""
-        self._telling.add(practice)
         try:
             waiting = iter(rest.items())
             while some := dict(islice(waiting, TOLD_BETWEEN)):

@@ -39,15 +39,25 @@ KEEP: LiteralString = """
     INSERT INTO risk.standing (practice_id, patient_id, said, told)
     SELECT * FROM unnest(%b::int[], %b::uuid[], %b::int[], %b::bytea[])
     ON CONFLICT (patient_id) DO UPDATE SET said = excluded.said, told = excluded.told
-     WHERE risk.standing.said < excluded.said
+     WHERE risk.standing.said <= excluded.said
 """
 
 
 async def kept(conn: Connection) -> tuple[dict[UUID, Told], dict[UUID, int]]:
-    """What was told of everybody whom this transaction may see, and for whom it must be told anew, as of how many words."""
+    """What was told of everybody whom this transaction may see, and for whom it must be told anew, as of how many words.
+
+    What an earlier version kept in another shape is told anew.
+    """
     rows = await (await conn.execute(KEPT, binary=True)).fetchall()
-    found = {patient: _decode(words) for patient, _, _, words in rows if words is not None}
-    return found, {patient: said for patient, said, fresh, _ in rows if not fresh}
+    found = {patient: told for patient, _, _, words in rows if (told := _read(words)) is not None}
+    return found, {patient: said for patient, said, fresh, _ in rows if not fresh or patient not in found}
+
+
+def _read(words: bytes | None) -> Told | None:
+    try:
+        return _decode(words) if words is not None else None
+    except msgspec.DecodeError:  # ValidationError is one
+        return None
 
 
 async def tell_anew(

@@ -1,5 +1,6 @@
 """The risk screens behind the real frame: buckets with reasons, one patient's weeks, and nothing saved unseen."""
 
+import asyncio
 import re
 from datetime import timedelta
 from uuid import uuid4
@@ -9,6 +10,7 @@ import pytest
 
 from alerts import acts, service
 from ingest.events import Withdrawn
+from risk import standing_store
 from risk.population import Bucket
 from risk.service import RiskRoom
 from tests.component.risk_ward import NOW, PEOPLE, a_ward, readings
@@ -105,6 +107,41 @@ async def test_a_crowd_is_read_in_turns_and_nobody_stands_where_nobody_looked(wa
         )
     assert "1 to 2 of 3" in words(page) and "start=2" in page.text
     assert "3 to 3 of 3" in words(last) and "Previous" in words(last) and "Next" not in words(last)
+
+
+async def test_of_two_pages_at_once_one_reads_the_rest(ward, monkeypatch):
+    tell_anew, page = standing_store.tell_anew, ward.desk.page
+    told, shown, both = [], [], asyncio.Event()
+
+    async def recorded(conn, practice, stale, *, now):
+        if stale:  # the rest, after the page is out: not before the other page has asked who tells it
+            await both.wait()
+            told.extend(stale)
+        return await tell_anew(conn, practice, stale, now=now)
+
+    def counted(*args, **context):
+        shown.append(args)
+        if len(shown) == 2:
+            both.set()
+        return page(*args, **context)
+
+    monkeypatch.setattr("risk.pages_web.TOLD_AT_ONCE", 0)
+    monkeypatch.setattr(standing_store, "tell_anew", recorded)
+    monkeypatch.setattr(ward.desk, "page", counted)
+    async with ward.hands("ana") as ana:
+        pages = await asyncio.gather(ana.get("/patients"), ana.get("/patients"))
+    assert [one.status_code for one in pages] == [200, 200]
+    assert sorted(told) == sorted(ward.clinic.patients[key] for key in PEOPLE)
+
+
+async def test_what_an_earlier_version_kept_in_another_shape_is_told_anew_and_kept(ward):
+    async with ward.hands("ana") as ana:
+        before = words(await ana.get("/patients"))
+        kept = await ward.clinic.rows("SELECT patient_id, told FROM risk.standing ORDER BY 1")
+        async with ward.clinic.pipeline() as conn:
+            await conn.execute("UPDATE risk.standing SET told = %s", (b'{"latest":"of an older shape"}',))
+        assert words(await ana.get("/patients")) == before
+    assert await ward.clinic.rows("SELECT patient_id, told FROM risk.standing ORDER BY 1") == kept
 
 
 async def test_one_bucket_or_one_name_can_be_asked_for(ward):
