@@ -9,7 +9,7 @@ from typing import Any, Final, NamedTuple
 import msgspec
 
 PATIENCE_S: Final = 20  # for the whole answer, however slowly it drips
-LARGEST: Final = 1 << 20
+LARGEST: Final = 16 << 20  # of an answer; its records are kept one by one
 OK: Final = 200
 
 

@@ -687,6 +687,39 @@ async def test_more_pages_than_a_turn_holds_are_all_readings_each_with_its_own_r
     assert home.rows("SELECT tries, reached, trouble FROM ingest.webhook_fetch") == [(0, "", None)]
 
 
+class HugeRecord(Pages):
+    """A record beside the good ones that, with its bytes written out, is more than Kafka takes."""
+
+    def answer(self, path, asked):
+        page = super().answer(path, asked)
+        for record in page.get("BPDataList", ())[:1]:
+            page["BPDataList"] = [record, record | {"DataID": "huge", "Note": "n" * 900_000}]
+        return page
+
+
+async def test_a_record_too_large_for_kafka_is_set_aside_cut_and_nobody_waits_behind_it(home):
+    at = utc_now() - timedelta(minutes=30)
+    with psycopg.connect(home.fresh.pipeline) as conn:
+        conn.execute(
+            "INSERT INTO ingest.device (device_id, practice_id, family) VALUES ('ihealth-user', 1, 'ihealth')"
+        )
+        home.give(conn, "ihealth-user", 1, home.maria)
+    notice = [{"CollectionType": "bp", "MDate": f"{at:%Y-%m-%d %H:%M:%S}", "UserID": "ihealth-user"}]
+    (call,) = fingersticks(home, 1)
+    with ihealth(HugeRecord(at)) as cloud:
+        async with home.stored() as stored, home.hooks(cloud) as hooks:
+            source = home.source(Vendor.IHEALTH)
+            await stored.connect(source, "ihealth-user", Tokens(access="access-1", refresh="refresh-1"))
+            await hooks.post(**home.call(Vendor.IHEALTH, json.dumps(notice).encode()))
+            await _until_fetched(home)
+            assert (await hooks.post(**call)).status_code == 200  # another vendor's, through the same lane
+    told = await spoken(home.stack, home.sources)
+    assert sorted(r.systolic for r in told if r.systolic) == [140.0, 141.0]
+    refused = await spoken(home.stack, home.sources, REFUSED)
+    assert {(one.reason, len(one.raw)) for one in refused} == {("too-large", 65_537)}
+    assert "are kept" in refused[0].detail
+
+
 # The command line -----------------------------------------------------------------------------------------------------
 
 
