@@ -7,6 +7,7 @@ from uuid import uuid4
 
 import msgspec
 import pytest
+from fastapi.responses import HTMLResponse
 
 from alerts import acts, service
 from ingest.events import Withdrawn
@@ -111,23 +112,22 @@ async def test_a_crowd_is_read_in_turns_and_nobody_stands_where_nobody_looked(wa
 
 async def test_of_two_pages_at_once_one_reads_the_rest(ward, monkeypatch):
     tell_anew, page = standing_store.tell_anew, ward.desk.page
-    told, shown, both = [], [], asyncio.Event()
+    told, made = [], asyncio.Barrier(2)
+
+    class Held(HTMLResponse):
+        """A page that goes out, and whose rest is told, only when the other page is made too."""
+
+        async def __call__(self, *args):
+            await made.wait()
+            await super().__call__(*args)
 
     async def recorded(conn, practice, stale, *, now):
-        if stale:  # the rest, after the page is out: not before the other page has asked who tells it
-            await both.wait()
-            told.extend(stale)
+        told.extend(stale)
         return await tell_anew(conn, practice, stale, now=now)
-
-    def counted(*args, **context):
-        shown.append(args)
-        if len(shown) == 2:
-            both.set()
-        return page(*args, **context)
 
     monkeypatch.setattr("risk.pages_web.TOLD_AT_ONCE", 0)
     monkeypatch.setattr(standing_store, "tell_anew", recorded)
-    monkeypatch.setattr(ward.desk, "page", counted)
+    monkeypatch.setattr(ward.desk, "page", lambda *args, **context: Held(page(*args, **context).body))
     async with ward.hands("ana") as ana:
         pages = await asyncio.gather(ana.get("/patients"), ana.get("/patients"))
     assert [one.status_code for one in pages] == [200, 200]
