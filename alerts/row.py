@@ -203,7 +203,11 @@ def stands(episode: Episode, *, mine: bool, until: str) -> str:
 
 
 def worst_first(episodes: Sequence[Episode]) -> list[Episode]:
-    return sorted(episodes, key=lambda e: (-RANK[e.severity], e.due_at, e.episode_id))
+    """Of those equally severe the one measured last first."""
+    return sorted(
+        episodes,
+        key=lambda e: (-RANK[e.severity], -e.told_effective_at.timestamp(), e.due_at, e.episode_id),
+    )
 
 
 def a_row(place: Place, known: Known, *, role: str, until: str, now: datetime) -> Row:

@@ -17,7 +17,7 @@ from alerts.worklist import Place, Section, Tally, Viewer
 
 _PLACED: Final = """
 WITH asked AS (
-    SELECT queue, patient_id, episode_id, concern, severity, due_at,
+    SELECT queue, patient_id, episode_id, concern, severity, due_at, told_effective_at,
            CASE severity WHEN 'critical' THEN 3 WHEN 'high' THEN 2 ELSE 1 END AS rank,
            -- What calls somebody comes before what is held, and that before what rests. An escalation that no
            -- provider answered in time calls everybody again.
@@ -26,12 +26,13 @@ WITH asked AS (
            state = 'claimed' AND owner = %(staff)s AS mine
       FROM alerts.episode WHERE state <> 'closed' AND queue = ANY(%(queues)s)
 ), worst AS (
+    -- Of concerns equally severe the one measured last leads: what is now hides under nothing that is days old.
     SELECT queue, patient_id, bool_or(mine) AS mine, min(turn) AS turn,
-           (array_agg(episode_id ORDER BY turn, rank DESC, due_at, episode_id))[1] AS episode_id,
-           (array_agg(severity ORDER BY turn, rank DESC, due_at, episode_id))[1] AS severity,
-           (array_agg(rank ORDER BY turn, rank DESC, due_at, episode_id))[1] AS rank,
+           (array_agg(episode_id ORDER BY turn, rank DESC, told_effective_at DESC, due_at, episode_id))[1] AS episode_id,
+           (array_agg(severity ORDER BY turn, rank DESC, told_effective_at DESC, due_at, episode_id))[1] AS severity,
+           (array_agg(rank ORDER BY turn, rank DESC, told_effective_at DESC, due_at, episode_id))[1] AS rank,
            coalesce(min(due_at) FILTER (WHERE turn = 1),
-                    (array_agg(due_at ORDER BY turn, rank DESC, due_at, episode_id))[1]) AS due_at,
+                    (array_agg(due_at ORDER BY turn, rank DESC, told_effective_at DESC, due_at, episode_id))[1]) AS due_at,
            -- Being late moves it up by one: what is forgotten rises, and a late watch does not drown a critical.
            min(CASE WHEN rank = 3 THEN 2 ELSE 5 - rank - (due_at <= %(now)s)::int END) FILTER (WHERE turn = 1) AS urgency,
            coalesce(bool_or(concern = %(concern)s), false) AS has_concern

@@ -36,10 +36,11 @@ class Brief(NamedTuple):
     patient: str
     n: int
     concern: str
+    told: int = 0  # when its value was measured, in minutes from now
 
 
-def brief(state=W, severity="high", *, due=60, owner=None, patient="maria", n=1):
-    return Brief(state, Severity(severity), due, owner, patient, n, f"concern_{n % 3}")
+def brief(state=W, severity="high", *, due=60, owner=None, patient="maria", n=1, told=0):
+    return Brief(state, Severity(severity), due, owner, patient, n, f"concern_{n % 3}", told)
 
 
 # The rule -----------------------------------------------------------------------------------------------------------
@@ -62,7 +63,7 @@ def place(clinic, briefs, viewer, provider):
     """One patient's place."""
     calling = [b for b in briefs if calls(b, provider)]
     held = [b for b in briefs if b.state in (C, E)]
-    worst = min(calling or held or briefs, key=lambda b: (-RANK[b.severity], b.due, b.n))
+    worst = min(calling or held or briefs, key=lambda b: (-RANK[b.severity], -b.told, b.due, b.n))
     mine = any(b.owner == viewer for b in held)
     section = Section.YOURS if mine else Section.IN_PROGRESS if held else Section.RESTING
     if calling:
@@ -102,10 +103,11 @@ async def asked(clinic, briefs, viewer="ana", *, provider=False, limit=100, **vi
                           told_effective_at, told_received_at, newest_at, readings, count, calm, milder, milder_peak,
                           times, until, owner, needs_task, back)
                    VALUES (%(id)s, 1, %(patient)s, %(concern)s, 'clinical', %(state)s, %(severity)s, %(severity)s, 1,
-                           %(now)s, %(now)s, %(due)s, %(id)s, '', '', '', '[]', %(id)s, %(now)s, %(now)s, %(now)s, '{}',
+                           %(now)s, %(now)s, %(due)s, %(id)s, '', '', '', '[]', %(id)s, %(told)s, %(now)s, %(now)s, '{}',
                            1, 0, 0, 'watch', 1, %(now)s, %(owner)s, false, '')""",
                 {"id": UUID(int=b.n), "patient": clinic.patients[b.patient], "concern": b.concern, "state": b.state,
-                 "severity": b.severity, "now": NOW, "due": NOW + timedelta(minutes=b.due), "owner": owner},
+                 "severity": b.severity, "now": NOW, "due": NOW + timedelta(minutes=b.due), "told": NOW + timedelta(minutes=b.told),
+                 "owner": owner},
             )  # fmt: skip
         who = Viewer(clinic.staff[viewer].staff_id, provider)
         found = await worklist(conn, list(Queue), who, now=NOW, limit=limit, **view)
@@ -149,6 +151,13 @@ async def test_within_a_section_the_worse_comes_first_and_then_who_is_due_sooner
     assert [p.episode_id.int for p in found] == [1, 2, 3]
 
 
+async def test_of_what_is_equally_severe_the_one_measured_last_leads_and_is_due_with_the_first(clinic):
+    days_old = brief(severity="critical", due=5, n=1, told=-9999)
+    just_now = brief(severity="critical", due=20, n=2)
+    _, found = await asked(clinic, [days_old, just_now])
+    assert [(p.episode_id.int, p.due_at) for p in found] == [(2, NOW + timedelta(minutes=5))]
+
+
 async def test_the_query_says_what_the_rule_says_of_any_episodes_any_viewer_and_any_view(clinic):
     """Also: one row per patient, nothing that waits stands below what does not, and pages cut the same order."""
     dice = random.Random(20261122)
@@ -165,6 +174,7 @@ async def test_the_query_says_what_the_rule_says_of_any_episodes_any_viewer_and_
                     owner=dice.choice(["ana", "ben"]) if state is C else None,
                     patient=dice.choice(["maria", "jon", "p0", "p1", "p2", "p3"]),
                     n=n,
+                    told=dice.choice([-5000, -5, 0]),
                 )
             ]
         }.values()
