@@ -167,7 +167,7 @@ async def test_every_column_of_every_row_is_guarded(ledger, fresh_database):
     await conn.close()
     print(f"tampering: {caught} of {tried} caught")
     assert missed == []
-    assert caught == tried == 12 * 30 + 4 * 10 + 2 * 19
+    assert caught == tried == 12 * 31 + 4 * 10 + 2 * 19
     assert (await verify_database(fresh_database.pipeline)).findings == ()
 
 
