@@ -129,7 +129,7 @@ def test_a_gateway_whose_disk_is_full_takes_nothing_in_says_so_and_goes_on_when_
         found,
         f"alarm at the fleet page after {alarmed:.1f} s, answers again {again:.1f} s after room was made",
     )
-    assert handed_over > fed > 0
+    assert handed_over >= fed > 0
     assert (
         found.made == handed_over
     )  # a device keeps what the outbox could not take, and nothing of it was dropped
@@ -251,7 +251,7 @@ def test_an_archive_whose_database_has_no_room_waits_and_parks_nothing(home, tmp
             until(lambda: b"DiskFull" in log.read_bytes(), 60, "the archive's complaint")
             assert home.rows(count, home.gateway) == [(0,)]
             with psycopg.connect(home.fresh.superuser) as conn:
-                conn.execute("DROP FUNCTION no_room() CASCADE")
+                conn.execute("DROP TRIGGER no_room ON ingest.reading_key")
             began = time.monotonic()
             found = flow.ends()
             until(lambda: home.rows(count, home.gateway) == [(found.made,)], 60, "the archive, whole")
