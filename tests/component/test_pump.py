@@ -421,7 +421,7 @@ async def test_a_relay_behind_a_line_that_swallows_dials_anew(world, monkeypatch
                 await world.tell(*beats(maria, [2]))
                 await until(lambda: _is(lambda: any(one["event"] == "relay.away" for one in said)))
             line.turn(Weather.FAIR)
-            await until(lambda: _is(lambda: meter.sent >= 2))
+            await until(lambda: _is(lambda: meter.sent >= 2), within=60)
         stopping.set()
         way_out.wake()
         await relaying
