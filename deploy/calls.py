@@ -18,7 +18,7 @@ ACTIVITY = "symptom_review"
 """What a call about an alert usually is."""
 
 
-class Minutes:
+class TimedCalls:
     """The CCM room's minutes as the queue's calls make them."""
 
     def __init__(self, desk: Desk) -> None:
@@ -79,9 +79,8 @@ class Minutes:
             return Ended(refused=doing.sentence)
         if timer_id is None:
             return Ended(refused="There is no call to end.")
-        doing = replace(
-            doing, episode_id=episode_id
-        )  # what it was stands there; letters tell outcomes to patients
+        # What it was stands with the alert; letters tell outcomes to patients.
+        doing = replace(doing, episode_id=episode_id)
         stopped = await time_service.stop(conn, who, timer_id, now=now)
         if isinstance(stopped, Refused):
             return Ended(refused=stopped.sentence)

@@ -7,7 +7,7 @@ from alerts.contact import Contact
 from deploy.database import Connection
 
 
-class Minutes:
+class LiveContacts:
     """Logged minutes that were a live contact: two-way, by telephone, video or in person, and not voided."""
 
     async def last(self, conn: Connection, patients: Collection[UUID]) -> Mapping[UUID, Contact]:

@@ -89,17 +89,10 @@ def settings() -> Settings:
 @app.command()
 def run(service: Service) -> None:
     """Run one service in the foreground until SIGTERM."""
-    import gc
-
     from deploy import main
     from deploy.lifecycle import live
 
     begun = main.service(service)
-    # What is imported stays for the life of the process, and events refer to nothing that could form a circle:
-    # looking through all of it every 700 allocations only takes time from the readings.
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(50_000, 20, 20)
     logs.configure(service, human=sys.stderr.isatty())
     failpoints.arm(os.environ.get("LAMPLIGHT_FAILPOINTS", ""))
     try:

@@ -6,8 +6,9 @@ from contextlib import AsyncExitStack
 from alerts import web as alerts_web
 from alerts.stream import Bell
 from ccm_bridge import web as ccm_web
-from deploy import bus, calls, database, metrics
-from deploy.care_calls import Minutes
+from deploy import bus, database, metrics
+from deploy.calls import TimedCalls
+from deploy.care_calls import LiveContacts
 from deploy.device_days import device_days, last_measured
 from deploy.edges import models, strongbox, utc_now
 from deploy.labels import Dispositions
@@ -94,7 +95,7 @@ async def web(settings: Settings, opened: AsyncExitStack, life: Life) -> None:
     pages = site(
         desk,
         [
-            alerts_web.router(desk, bell, care_calls=Minutes(), calls=calls.Minutes(desk)),
+            alerts_web.router(desk, bell, care_calls=LiveContacts(), calls=TimedCalls(desk)),
             risk_web.router(desk, Dispositions(), live),
             ccm_web.router(desk, days=device_days, last_measured=last_measured, origins=Archives()),
             fleet_web.router(desk),

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ingest.dead_letters_cli import (
+from ingest.terminal_cli import (
     REFUSED,
     Database,
     Who,
@@ -14,6 +14,7 @@ from ingest.dead_letters_cli import (
     json_line,
     on_database,
     right_now,
+    wrong,
 )
 
 if TYPE_CHECKING:
@@ -98,7 +99,6 @@ def end(device_id: DeviceId, database: Database, user: Slot = None, at: When = N
 
 
 def _instant(said: str | None, now: datetime) -> datetime:
-    from ingest.dead_letters_cli import wrong
     from ingest.devices import timestamp
 
     found = timestamp.parse(said) if said is not None else now

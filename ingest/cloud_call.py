@@ -38,7 +38,7 @@ async def call(asked: str | urllib.request.Request) -> Told:
         OSError,
         ValueError,
         http.client.HTTPException,
-    ):  # a broken line, a lost rest, no address, no HTTP
+    ):  # a broken line, no address, a lost rest or no HTTP
         return Told(0, {})
     return Told(code, fields(body))
 

@@ -5,7 +5,7 @@ from uuid import UUID
 
 import typer
 
-from ingest.dead_letters_cli import (
+from ingest.terminal_cli import (
     REFUSED,
     Database,
     Ids,

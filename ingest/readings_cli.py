@@ -7,7 +7,7 @@ from uuid import UUID
 
 import typer
 
-from ingest.dead_letters_cli import REFUSED, Database, Who, by_name, on_database, right_now, wrong
+from ingest.terminal_cli import REFUSED, Database, Who, by_name, on_database, right_now, wrong
 
 if TYPE_CHECKING:
     from psycopg import AsyncConnection

@@ -95,9 +95,8 @@ class Pages:
             waiting=len(rest),
         )
         if rest and who.practice_id not in self._telling:
-            self._telling.add(
-                who.practice_id
-            )  # here, with nothing awaited since the question: one page tells the rest
+            # Here, with nothing awaited since the question: one page tells the rest.
+            self._telling.add(who.practice_id)
             page.background = BackgroundTask(self._tell_rest, request, who.practice_id, rest)
         return page
 

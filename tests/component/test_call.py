@@ -9,7 +9,7 @@ import pytest
 from alerts import web as alerts_web
 from ccm_bridge import chain, time_store
 from ccm_bridge import web as ccm_web
-from deploy.calls import Minutes
+from deploy.calls import TimedCalls
 from deploy.web.frame import Desk
 from deploy.web.site import site
 from risk.events import Concern, Tier
@@ -37,7 +37,7 @@ async def shop(fresh_database):
     async with a_site(clinic) as opened:
         both = ("alerts", "ccm_bridge")
         desk = Desk(pool=opened.pool, clock=lambda: opened.now, rooms=both, links=(), secure=False)
-        rooms = [alerts_web.router(desk, opened.bell, calls=Minutes(desk)), ccm_web.router(desk)]
+        rooms = [alerts_web.router(desk, opened.bell, calls=TimedCalls(desk)), ccm_web.router(desk)]
         opened.desk, opened.app = desk, site(desk, rooms, static=both)
         yield opened
 

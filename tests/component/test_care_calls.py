@@ -8,7 +8,7 @@ import pytest
 
 from alerts import acts, service
 from alerts.contact_store import last
-from deploy.care_calls import Minutes
+from deploy.care_calls import LiveContacts
 from tests.component.alerts_clinic import a_clinic
 from tests.unit.alerts.ward import a_finding, when
 
@@ -43,7 +43,7 @@ async def logs(clinic, at, *, contact="phone", whom="patient", interactive=True,
 
 async def known(clinic, patient="maria"):
     async with clinic.web() as conn:
-        found = await last(conn, Minutes(), [clinic.patients["maria"], clinic.patients["jon"]])
+        found = await last(conn, LiveContacts(), [clinic.patients["maria"], clinic.patients["jon"]])
     contact = found.get(clinic.patients[patient])
     return contact and (contact.at, contact.by_name, contact.how)
 
@@ -73,7 +73,7 @@ async def test_the_newest_live_contact_is_told_wherever_it_happened(clinic):
 async def test_minutes_that_were_voided_are_no_contact_and_another_practice_knows_nothing(clinic):
     entry = await logs(clinic, "08:00")
     async with clinic.web(2) as conn:
-        assert await Minutes().last(conn, [clinic.patients["maria"]]) == {}
+        assert await LiveContacts().last(conn, [clinic.patients["maria"]]) == {}
     async with await psycopg.AsyncConnection.connect(clinic.superuser) as conn:
         await conn.execute(
             """INSERT INTO ccm.time_void VALUES (gen_random_uuid(), 1, 1, %s, 'another patient', %s, 'Eve Holm', now(),

@@ -407,7 +407,9 @@ async def test_the_relay_brings_everything_out_in_order_and_empties_the_outbox(w
 async def test_a_relay_behind_a_line_that_swallows_dials_anew(world, monkeypatch):
     maria, meter, stopping = uuid4(), Quiet(), asyncio.Event()
     monkeypatch.setattr(database.Patient, "within_s", 4.0)
-    monkeypatch.setattr(relay, "FROZEN_AFTER_S", 3)  # the server lets the lost session's place go before we notice
+    monkeypatch.setattr(
+        relay, "FROZEN_AFTER_S", 3
+    )  # the server lets the lost session's place go before we notice
     told = conninfo_to_dict(world.dsn.reveal())
     async with Link(told["host"], told["port"]) as line:
         bent = Secret(make_conninfo(world.dsn.reveal(), port=line.port))

@@ -63,7 +63,9 @@ class Sink:
         self.taken[key] += 1
         self.first.setdefault(key, datetime.now(UTC))
         chance = self._dice.random()
-        if self.taken[key] > 3:  # the wait doubles each time: after a fourth denial it outlasts the test's patience
+        if (
+            self.taken[key] > 3
+        ):  # the wait doubles each time: after a fourth denial it outlasts the test's patience
             return "250 OK"
         if chance < 0.2:
             self.denied += 1
