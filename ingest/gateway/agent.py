@@ -141,6 +141,9 @@ class Agent:
         try:
             done, _ = await asyncio.wait(parts, return_when=asyncio.FIRST_COMPLETED)
             if stopping.is_set():
+                self._say_how_i_am(
+                    line
+                )  # the last beat may be older than the last answer, and would stand for days
                 with contextlib.suppress(LineDropped, TimeoutError):
                     async with asyncio.timeout(1):
                         await line.tell(
@@ -354,15 +357,18 @@ class Agent:
                 with contextlib.suppress(FullError):  # there is nothing to be tidied with
                     self._outbox.forget(now=self._clock())
                 tidied = loop.time()
-            full = self._outbox.fullness
-            if self._outbox.alarming:
-                log.error("gateway.outbox_filling", full=round(full, 2), unsent=self._outbox.depth)
-            beat = wire.Heartbeat(
-                at=self._clock(), outbox=self._outbox.depth, full=min(full, 1.0), agent=self._version
-            )
-            line.tell(wire.heartbeat(self._id), _json(beat), qos=0)
+            self._say_how_i_am(line)
             self._renew_in_time(line)
             await asyncio.sleep(self._heartbeat_s)
+
+    def _say_how_i_am(self, line: Line) -> None:
+        full = self._outbox.fullness
+        if self._outbox.alarming:
+            log.error("gateway.outbox_filling", full=round(full, 2), unsent=self._outbox.depth)
+        beat = wire.Heartbeat(
+            at=self._clock(), outbox=self._outbox.depth, full=min(full, 1.0), agent=self._version
+        )
+        line.tell(wire.heartbeat(self._id), _json(beat), qos=0)
 
 
 class _Named(msgspec.Struct):

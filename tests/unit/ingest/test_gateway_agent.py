@@ -75,7 +75,7 @@ class HandLine:
 
 
 @contextlib.asynccontextmanager
-async def agent_on(*lines, in_flight=50, outbox=None):
+async def agent_on(*lines, in_flight=50, outbox=None, stopping=None):
     with outbox or Outbox(":memory:") as kept:
         waiting = list(lines)
 
@@ -86,7 +86,7 @@ async def agent_on(*lines, in_flight=50, outbox=None):
             yield waiting.pop(0)
 
         agent = Agent("gw", kept, dial, clock=lambda: NOON, version="1", in_flight=in_flight)
-        stopping = asyncio.Event()
+        stopping = stopping or asyncio.Event()
         running = asyncio.create_task(agent.run(stopping))
         try:
             yield agent, kept
@@ -268,3 +268,20 @@ async def test_a_heartbeat_says_how_full_the_outbox_is():
                 msgspec.json.decode(p, type=wire.Heartbeat) for t, p in line.said if t == wire.heartbeat("gw")
             )
     assert (beat.at, beat.outbox, beat.agent) == (NOON, 1, "1")
+
+
+async def test_a_gateway_that_ends_in_good_order_says_its_true_state_before_its_good_bye():
+    line, stopping = HandLine(), asyncio.Event()
+    async with agent_on(line, stopping=stopping) as (agent, outbox):
+        put(agent, 1)
+        await line.until(lambda: line.readings())
+        line.answer(acked=[1])
+        await line.until(lambda: outbox.depth == 0)
+        stopping.set()
+        await line.until(lambda: [topic for topic, _ in line.said].count(wire.status("gw")) == 2)
+    (*_, beat), (*_, bye) = (
+        [msgspec.json.decode(said, type=kind) for topic, said in line.said if topic == place]
+        for place, kind in ((wire.heartbeat("gw"), wire.Heartbeat), (wire.status("gw"), wire.Status))
+    )
+    assert (beat.outbox, bye.online) == (0, False)
+    assert [topic for topic, _ in line.said[-2:]] == [wire.heartbeat("gw"), wire.status("gw")]
