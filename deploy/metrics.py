@@ -36,6 +36,10 @@ RECEIVED = Counter("lamplight_ingest_received", "MQTT messages received from gat
 ACCEPTED = Counter("lamplight_ingest_accepted", "Readings acknowledged by Kafka.")
 REFUSED = Counter("lamplight_ingest_refused", "Messages set aside with a reason.", ["reason"])
 LATE = Counter("lamplight_ingest_late", "Readings received more than an hour after they were measured.")
+UNKEPT = Counter(
+    "lamplight_ingest_larger_than_kafka_takes",
+    "Facts above the topic's own limit of size: not kept and not acknowledged.",
+)
 DUPLICATES = Counter("lamplight_ingest_duplicates", "Facts that arrived again and were recognised.")
 ECHOES = Counter("lamplight_ingest_echoes", "Whole-hour copies of a reading, flagged and not scored.")
 SET_ASIDE = Gauge("lamplight_ingest_set_aside", "What lies set aside and nobody has settled.", ["what"])
@@ -174,6 +178,7 @@ class IngestMeter:
         DUPLICATES.inc(tally.duplicates)
         LATE.inc(tally.late)
         SUSPECT_CLOCK.inc(tally.suspect_clock)
+        UNKEPT.inc(tally.unkept)
         ECHOES.inc(tally.echoes)
         for reason, count in tally.refused.items():
             REFUSED.labels(reason).inc(count)

@@ -21,6 +21,7 @@ READING: Final = "reading"  # answers that are no reason: it became a reading, o
 NEWS: Final = "news"  # it is about the device, not about a person
 UNREADABLE: Final = "cannot-be-opened"  # sealed with a key that we were not given
 FAILED: Final = "contradiction"  # a rule of ours raised
+UNKEPT: Final = "larger-than-kafka-takes"
 
 
 class Order(NamedTuple):
@@ -41,7 +42,7 @@ class Order(NamedTuple):
 
 
 class Became(NamedTuple):
-    """What the door said: `answer` is READING, NEWS, UNREADABLE or the reason of the new refusal."""
+    """What the door said: `answer` is READING, NEWS, UNREADABLE, UNKEPT or the reason of the new refusal."""
 
     answer: str
     reading_id: UUID | None = None
@@ -141,13 +142,16 @@ def brought(order: Order, strongbox: Strongbox | None) -> Message | None:
 
 def became(found: Sorted, refusal_id: UUID) -> Became:
     """What the door said to this one."""
-    outcome = found.again.get(refusal_id)
-    match outcome:
+    if (
+        refusal_id not in found.again
+    ):  # its payload has fewer parts than when it was set aside: the decoder has changed
+        return Became("nothing-here")
+    match outcome := found.again[refusal_id]:
         case Reading():
             return Became(READING, outcome.event_id)
         case News():
             return Became(NEWS)
         case Refused():
             return Became(outcome.reason)
-        case None:  # its payload has fewer parts than when it was set aside: the decoder has changed
-            return Became("nothing-here")
+        case None:
+            return Became(UNKEPT)

@@ -6,7 +6,7 @@ For each batch of messages from one line:
 2. Ask the registry once whose devices these are (2a), and the archive what it already has of them (2b).
 3. Sort: each message becomes a reading, a refusal with its reason, or news about a device.
 4. Append readings and refusals to Kafka and wait until every in-sync replica has all of them. However long
-it takes.
+it takes; only what is larger than Kafka's own limit is left out, unanswered, so that its sender keeps it.
 5. Tell each gateway by id what is safe and what was refused: only now may it forget.
 6. Acknowledge to the broker, in the order heard, on the line it was heard on.
 
@@ -62,9 +62,9 @@ class Registry(Protocol):
 
 
 class Stream(Protocol):
-    """Where facts go to be kept; returns when they are (`stream.Stream`)."""
+    """Where facts go to be kept; returns when they are, with those that never can be (`stream.Stream`)."""
 
-    async def append(self, records: Sequence[Record]) -> None: ...
+    async def append(self, records: Sequence[Record]) -> Sequence[Record]: ...
 
 
 class Meter(Protocol):
@@ -231,7 +231,10 @@ class Intake:
                 for span in spans:
                     self._recent.learn(span.device_id, span.since, past.get(span.device_id, ()))
             found = sort(messages, known, self._recent, now, _report)
-            await self._stream.append(self._records(found))
+            records = self._records(found)
+            if unkept := await self._stream.append(records):
+                lost = (one for one, record in zip(found.facts, records, strict=True) if record in unkept)
+                found.leave_out({one.event_id for one in lost})
             for device_id, seen in found.seen:
                 self._recent.accept(device_id, seen)
         for gateway_id, said in found.news:

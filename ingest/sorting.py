@@ -1,7 +1,7 @@
 """A batch of messages becomes readings, refusals and answers: everything between hearing and telling, and all of it pure."""
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import NamedTuple
@@ -72,6 +72,7 @@ class Tally:
     echoes: int = 0
     late: int = 0
     suspect_clock: int = 0
+    unkept: int = 0  # larger than Kafka takes
     refused: Counter[str] = field(default_factory=Counter)
     ack_seconds: float = 0.0  # from taking the batch to its acknowledgement
 
@@ -87,10 +88,33 @@ class Sorted:
     refused: list[Refused] = field(default_factory=list)
     news: list[tuple[str, News]] = field(default_factory=list)
     answers: dict[str, wire.Answer] = field(default_factory=dict)
-    again: dict[UUID, Reading | Refused | News] = field(
+    again: dict[UUID, Reading | Refused | News | None] = field(
         default_factory=dict
-    )  # what became of each refusal that came again
+    )  # what became of each refusal that came again; None: it was left out
     tally: Tally = field(default_factory=Tally)
+
+    @property
+    def facts(self) -> list[Reading | Refused]:
+        """What goes to Kafka, in this order."""
+        return [*self.readings, *self.refused]
+
+    def leave_out(self, unkept: Collection[UUID]) -> None:
+        """Kafka will not have these: nobody is told that they are safe, nothing remembers them, so they may come again."""
+        lost = [one for one in self.facts if one.event_id in unkept]
+        names = {one.caused_by for one in lost}
+        self.readings = [one for one in self.readings if one.event_id not in unkept]
+        self.refused = [one for one in self.refused if one.event_id not in unkept]
+        self.seen = [(device, seen) for device, seen in self.seen if seen.reading_id not in unkept]
+        self.again = {name: None if became in lost else became for name, became in self.again.items()}
+        self.answers = {
+            gateway: wire.Answer(
+                acked=tuple(name for name in said.acked if name not in names),
+                refused=tuple(no for no in said.refused if no.id not in names),
+            )
+            for gateway, said in self.answers.items()
+        }
+        self.tally.unkept = len(lost)
+        _count(self)
 
 
 def read(
@@ -270,7 +294,8 @@ def _outcomes(
 
 def _count(out: Sorted) -> None:
     out.tally.accepted = len(out.readings)
-    out.tally.refused.update(refused.reason for refused in out.refused)
-    for reading in out.readings:
-        out.tally.suspect_clock += reading.time_confidence is TimeConfidence.SUSPECT
-        out.tally.late += not reading.history and reading.received_at - reading.effective_at > LATE
+    out.tally.refused = Counter(refused.reason for refused in out.refused)
+    out.tally.suspect_clock = sum(one.time_confidence is TimeConfidence.SUSPECT for one in out.readings)
+    out.tally.late = sum(
+        not one.history and one.received_at - one.effective_at > LATE for one in out.readings
+    )

@@ -10,12 +10,14 @@ from functools import lru_cache
 from typing import Any, NamedTuple, Protocol
 
 import structlog
-from aiokafka.errors import KafkaError
+from aiokafka.errors import KafkaError, MessageSizeTooLargeError, RecordListTooLargeError
 from aiokafka.partitioner import murmur2
 
 log = structlog.get_logger()
 
 LEAST_WAIT_S, MOST_WAIT_S = 0.1, 5.0
+TOO_LARGE = (MessageSizeTooLargeError, RecordListTooLargeError)
+"""The topic's limit is below what was sent: again changes nothing, less at once may."""
 
 
 class Record(NamedTuple):
@@ -47,7 +49,7 @@ def hashed(key: bytes) -> int:
 
 
 class Stream:
-    """Appends to Kafka, for ever if need be.
+    """Appends to Kafka, for ever if need be, but for what its own limit of size never lets in.
 
     After an error nobody knows what an idempotent producer has written and which sequence number comes next,
     so it is thrown away and the whole batch is sent again by a new one; what was written twice is one fact
@@ -60,21 +62,33 @@ class Stream:
         self._open = AsyncExitStack()
         self._closing: set[asyncio.Task[None]] = set()
 
-    async def append(self, records: Sequence[Record]) -> None:
-        """Return when every record is in Kafka for good."""
+    async def append(self, records: Sequence[Record]) -> Sequence[Record]:
+        """Return when every record is in Kafka for good; those returned are each larger than its topic takes."""
         wait = LEAST_WAIT_S
         while records:
             try:
                 if self._producer is None:
                     self._producer = await self._open.enter_async_context(self._make())
                 await send(self._producer, records)
+            except TOO_LARGE:
+                self._discard()
+                return await self._apart(records)
             except (KafkaError, OSError) as error:
                 log.warning("ingest.kafka_away", error=type(error).__name__, records=len(records))
                 self._discard()
                 await asyncio.sleep(wait * random.uniform(0.5, 1.0))  # noqa: S311 - jitter, not a secret
                 wait = min(wait * 2, MOST_WAIT_S)
             else:
-                return
+                break
+        return ()
+
+    async def _apart(self, records: Sequence[Record]) -> Sequence[Record]:
+        """In halves, until what is too large is alone."""
+        if len(records) == 1:
+            log.error("ingest.larger_than_kafka_takes", topic=records[0].topic, bytes=len(records[0].value))
+            return records
+        half = len(records) // 2
+        return [*await self.append(records[:half]), *await self.append(records[half:])]
 
     def _discard(self) -> None:
         """Close it aside: a producer that lost its broker may take long to give up."""

@@ -14,6 +14,7 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import NamedTuple, Protocol
+from uuid import UUID
 
 import structlog
 
@@ -107,10 +108,17 @@ class Lane:
         now = self._clock()
         messages = [message for message, _ in batch]
         found = await self._intake.settle(messages, await self._intake.look_up(messages, now), now)
-        noes = {(source, no.id): no for source, answer in found.answers.items() for no in answer.refused}
+        said: dict[tuple[str, UUID], wire.No | None] = {}
+        for source, answer in found.answers.items():
+            said |= {(source, name): None for name in answer.acked}
+            said |= {(source, no.id): no for no in answer.refused}
         for message, done in batch:
             self._intake.heard(message.gateway_id, now)
-            done.set_result(noes.get((message.gateway_id, name_of(message))))
+            name = message.gateway_id, name_of(message)
+            if name in said:
+                done.set_result(said[name])
+            else:  # larger than Kafka takes
+                done.set_exception(Busy())
         found.tally.received = len(batch)
         found.tally.ack_seconds = (self._clock() - now).total_seconds()
         self._meter.batch(found.tally)

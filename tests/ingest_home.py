@@ -50,7 +50,7 @@ class Counting:
 
     def batch(self, tally):
         self.batches += 1
-        for name in ("received", "accepted", "duplicates", "echoes", "late", "suspect_clock"):
+        for name in ("received", "accepted", "duplicates", "echoes", "late", "suspect_clock", "unkept"):
             setattr(self.tally, name, getattr(self.tally, name) + getattr(tally, name))
         self.tally.refused.update(tally.refused)
 

@@ -484,3 +484,20 @@ def test_what_was_cut_is_still_too_large_when_it_comes_again_and_two_with_one_be
     assert first.event_id != second.event_id
     (again,) = heard(first.raw).said
     assert again.reason == "too-large"
+
+
+def test_what_kafka_does_not_take_is_neither_answered_nor_remembered_nor_counted():
+    kept, large, echo = (
+        fingerstick(),
+        fingerstick(minutes_ago=9, glucose=250),
+        fingerstick() | {"glucose": "?"},
+    )
+    again = Again(refusal_id=uuid4(), part=0, received_at=NOW, released_at=NOW)
+    out = sort([heard(kept), heard(large)._replace(again=again), heard(echo)], KNOWN, Recent(), NOW)
+    lost = next(one for one in out.readings if one.glucose == 250)
+    out.leave_out({lost.event_id, out.refused[0].event_id})
+    assert [one.glucose for one in out.readings] == [100]
+    assert [seen.reading_id for _, seen in out.seen] == [one.event_id for one in out.readings]
+    assert out.answers == {"gw": wire.Answer(acked=(UUID(kept["id"]),))}
+    assert out.again == {again.refusal_id: None}
+    assert (out.tally.received, out.tally.accepted, out.tally.unkept, out.tally.refused) == (3, 1, 2, {})

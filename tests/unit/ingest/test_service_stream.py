@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 
 import pytest
-from aiokafka.errors import KafkaTimeoutError, NotLeaderForPartitionError
+from aiokafka.errors import KafkaTimeoutError, MessageSizeTooLargeError, NotLeaderForPartitionError
 from aiokafka.partitioner import DefaultPartitioner
 from hypothesis import given
 from hypothesis import strategies as st
@@ -19,10 +19,11 @@ def test_we_choose_the_partition_that_every_default_producer_chooses(key, count)
 
 
 class HandProducer:
-    """Keeps what it is given; fails as often as told, some of it after it was kept."""
+    """Keeps what it is given; fails as often as told, some of it after it was kept. No batch is larger than `takes`."""
 
-    def __init__(self, kept, *, partitions=4, room=3, fails=0, error=KafkaTimeoutError):
+    def __init__(self, kept, *, partitions=4, room=3, fails=0, error=KafkaTimeoutError, takes=10_000):
         self.kept, self.partitions, self.room, self.fails, self.error = kept, partitions, room, fails, error
+        self.takes = takes
 
     async def partitions_for(self, topic):
         return set(range(self.partitions))
@@ -41,6 +42,9 @@ class HandProducer:
 
     async def send_batch(self, batch, topic, *, partition):
         told = asyncio.get_running_loop().create_future()
+        if sum(len(value) for _, value in batch) > self.takes:
+            told.set_exception(MessageSizeTooLargeError())
+            return told
         self.kept += [
             (topic, partition, key, value) for key, value in batch
         ]  # kept, whatever is said about it
@@ -106,3 +110,23 @@ async def test_a_fault_of_ours_is_not_retried_for_ever():
     make, _ = opening(HandProducer([], fails=1, error=TypeError))
     with pytest.raises(TypeError):
         await Stream(make).append(RECORDS)
+
+
+@given(st.lists(st.integers(1, 30), max_size=12))
+def test_what_kafka_is_too_small_for_comes_back_and_everything_else_is_kept_in_order(sizes):
+    records = [Record("readings", b"patient", b"%02d" % n + b"x" * size) for n, size in enumerate(sizes)]
+    kept = []
+
+    @contextlib.asynccontextmanager
+    async def make():
+        yield HandProducer(kept, room=5, takes=22)
+
+    async def append():
+        out = Stream(make)
+        unkept = list(await out.append(records))
+        await out.close()
+        return unkept
+
+    assert asyncio.run(append()) == [one for one in records if len(one.value) > 22]
+    last = list(dict.fromkeys(reversed([value for *_, value in kept])))[::-1]
+    assert last == [one.value for one in records if len(one.value) <= 22]

@@ -286,10 +286,10 @@ async def test_the_answer_never_repeats_what_was_sent(web):
 
 
 class StuckIntake:
-    """A door that opens only when told to; while it is shut everybody behind waits."""
+    """A door that opens only when told to; while it is shut everybody behind waits. `unkept` is too large for Kafka."""
 
-    def __init__(self):
-        self.open, self.served = asyncio.Event(), []
+    def __init__(self, unkept=b""):
+        self.open, self.served, self.unkept = asyncio.Event(), [], unkept
 
     async def look_up(self, messages, now):
         return None
@@ -297,7 +297,8 @@ class StuckIntake:
     async def settle(self, messages, known, now):
         await self.open.wait()
         self.served.append([message.raw for message in messages])
-        return Sorted()
+        kept = tuple(name_of(message) for message in messages if message.raw != self.unkept)
+        return Sorted(answers={messages[0].gateway_id: wire.Answer(acked=kept)})
 
     def heard(self, gateway_id, now):
         pass
@@ -328,6 +329,19 @@ async def test_posts_that_come_meanwhile_are_the_next_batch_and_beyond_the_room_
     assert await asyncio.gather(*waiting_ones) == [None] * (ROOM + 1)
     assert [raw for batch in intake.served for raw in batch] == [one.raw for one in posts[:-1]]
     assert len(intake.served) <= 2 + (ROOM + 1) // 100
+    serving.cancel()
+    await asyncio.gather(serving, return_exceptions=True)
+
+
+async def test_what_kafka_does_not_take_must_come_again_and_those_behind_it_are_kept():
+    intake = StuckIntake(unkept=b"1")
+    intake.open.set()
+    lane = Lane(intake, clock=lambda: datetime(2026, 3, 2, tzinfo=UTC), meter=Uncounted())
+    serving = asyncio.create_task(lane.run())
+    large, kept = (asyncio.create_task(lane.keep(message("telli", body))) for body in (b"1", b"2"))
+    assert await kept is None
+    with pytest.raises(Busy):
+        await large
     serving.cancel()
     await asyncio.gather(serving, return_exceptions=True)
 
