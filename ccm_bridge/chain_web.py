@@ -33,7 +33,10 @@ def router(desk: Desk, days: DeviceDays | None, origins: Origins | None) -> APIR
             if entry is None:
                 return gone(request, "entry")
             names = await tags(desk, conn, [entry.patient_id], today(desk, who))
-            work = await store.task(conn, entry.task_id) if entry.task_id else None
+            task_id = entry.task_id
+            if task_id is None and entry.episode_id:  # a call, older than the task that its alert asked for
+                task_id = await store.task_of_episode(conn, entry.episode_id)
+            work = await store.task(conn, task_id) if task_id else None
             alert = entry.episode_id or (work.episode_id if work else None)
             told = await store.told(conn, [alert]) if alert else []
             row = (

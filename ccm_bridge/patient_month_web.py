@@ -153,6 +153,7 @@ async def _whole(desk: Desk, request: Request, conn: Connection, row: Row, name:
 def _chains(entries: list[Written], work: list[Work], told: list[Told]) -> list[dict[str, Any]]:
     """From each counted entry back: its task, the alert's moves, the scores that caused them, the readings."""
     tasks = {one.task_id: one for one in work}
+    asked: dict[UUID | None, Work] = {one.episode_id: one for one in work if one.episode_id}
     moves: dict[UUID, list[Told]] = {}
     for one in told:
         moves.setdefault(one.episode_id, []).append(one)
@@ -160,7 +161,7 @@ def _chains(entries: list[Written], work: list[Work], told: list[Told]) -> list[
     for entry in entries:
         if entry.voided_at:
             continue
-        task = tasks.get(entry.task_id) if entry.task_id else None
+        task = tasks.get(entry.task_id) if entry.task_id else asked.get(entry.episode_id)
         alert = entry.episode_id or (task.episode_id if task else None)
         mine = moves.get(alert, []) if alert else []
         chains.append(

@@ -183,5 +183,5 @@ async def _context(desk: Desk, request: Request, conn: Connection, work: Work) -
         "refused": None,
         "said": {},
         "new_id": uuid4,
-        **await time_web.panel(desk, conn, request, work.patient_id),
+        **await time_web.panel(desk, conn, request, work.patient_id, concern=work.concern),
     }

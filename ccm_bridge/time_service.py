@@ -6,9 +6,10 @@ from datetime import datetime, timedelta
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
-from ccm_bridge import store, time_store, timer
+from ccm_bridge import plan_store, store, time_store, timer
 from ccm_bridge.enrolment import PRACTITIONERS
 from ccm_bridge.ledger import LIVE, LONGEST, Doing, Entry, Source, Span, part_id, span_of, split_at_months
+from ccm_bridge.plan_problem import fitting
 from ccm_bridge.service import Refused, Who, by, clinical
 from ccm_bridge.store import Connection
 from ccm_bridge.time_store import Overlap, Timer, Written
@@ -390,3 +391,10 @@ async def void(
 async def doing_for(conn: Connection, task_id: UUID | None) -> tuple[UUID, ...]:
     """The readings an entry on this task acts on: linked by themselves, not by memory."""
     return await store.readings_of_task(conn, task_id) if task_id else ()
+
+
+async def problem_of_alert(conn: Connection, patient_id: UUID, episode_id: UUID, *, now: datetime) -> str:
+    """The plan's problem that an alert is about; empty where none fits, or nobody told us of the alert yet."""
+    told = await store.told(conn, [episode_id])
+    plan = (await plan_store.plans(conn, [patient_id], before=now)).get(patient_id)
+    return fitting(told[-1].concern, plan.content.problems).name if told and plan else ""

@@ -207,7 +207,12 @@ async def by_ids(conn: Connection, ids: Iterable[UUID]) -> dict[UUID, Written]:
 
 
 async def of_task(conn: Connection, task_id: UUID) -> list[Written]:
-    return await entries(conn, "WHERE e.task_id = %s", (task_id,))
+    """The entries of a task, and those of calls about its alert: such a call may be older than the task it asked for."""
+    return await entries(
+        conn,
+        "WHERE e.task_id = %s OR e.episode_id = (SELECT episode_id FROM ccm.task WHERE task_id = %s)",
+        (task_id, task_id),
+    )
 
 
 async def of_reading(conn: Connection, reading_id: UUID) -> list[Written]:

@@ -24,6 +24,7 @@ from ccm_bridge.desk_web import (
 )
 from ccm_bridge.enrolment import PRACTITIONERS, Program
 from ccm_bridge.ledger import ACTIVITIES, LIVE, Contact, Doing
+from ccm_bridge.plan_problem import fitting
 from ccm_bridge.service import Refused, Who, clinical
 from ccm_bridge.store import Connection
 from ccm_bridge.time_store import Timer
@@ -70,8 +71,13 @@ def read_doing(
     )
 
 
-async def panel(desk: Desk, conn: Connection, request: Request, patient_id: UUID | None) -> dict[str, Any]:
-    """What the timer panel and the log form need: this person's timer, the patient's programmes and problems."""
+async def panel(
+    desk: Desk, conn: Connection, request: Request, patient_id: UUID | None, *, concern: str | None = None
+) -> dict[str, Any]:
+    """What the timer panel and the log form need: this person's timer, the patient's programmes and problems.
+
+    `concern`: the alert that the work is about; the form then proposes the problem of the plan that fits it.
+    """
     who, now = desk.who(request), desk.now()
     own = await time_store.open_timer(conn, who.staff_id)
     proved = await time_service.measured(conn, own.timer_id) if own else None
@@ -92,6 +98,7 @@ async def panel(desk: Desk, conn: Connection, request: Request, patient_id: UUID
         "may_log_why": getattr(clinical(who), "sentence", ""),
         "programs": sorted(enrolled.programs) if enrolled and enrolled.programs else [Program.CCM],
         "problems": [problem.name for problem in plan.content.problems] if plan else [],
+        "fit": fitting(concern, plan.content.problems if plan else ()),
         "activities": ACTIVITIES,
         "contacts": CONTACTS,
         "practitioner": (who.credential or "").upper() in PRACTITIONERS,
@@ -362,6 +369,7 @@ async def timer_page(
 ) -> Response:
     who = desk.who(request)
     names = await tags(desk, conn, [found.patient_id], today(desk, who))
+    work = await store.task(conn, found.task_id) if found.task_id else None
     return desk.page(
         request,
         "ccm_bridge/timer.html",
@@ -370,5 +378,5 @@ async def timer_page(
         task_id=found.task_id,
         refused=refused,
         said=said or {},
-        **await panel(desk, conn, request, found.patient_id),
+        **await panel(desk, conn, request, found.patient_id, concern=work.concern if work else None),
     )

@@ -80,7 +80,8 @@ class TimedCalls:
         if timer_id is None:
             return Ended(refused="There is no call to end.")
         # What it was stands with the alert; letters tell outcomes to patients.
-        doing = replace(doing, episode_id=episode_id)
+        problem = await time_service.problem_of_alert(conn, patient_id, episode_id, now=now)
+        doing = replace(doing, episode_id=episode_id, problem=doing.problem or problem)
         stopped = await time_service.stop(conn, who, timer_id, now=now)
         if isinstance(stopped, Refused):
             return Ended(refused=stopped.sentence)

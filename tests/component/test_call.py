@@ -7,8 +7,11 @@ from uuid import uuid4
 import pytest
 
 from alerts import web as alerts_web
-from ccm_bridge import chain, time_store
+from ccm_bridge import chain, month_service, time_store
 from ccm_bridge import web as ccm_web
+from ccm_bridge.careplan import Content, Problem
+from ccm_bridge.enrolment import Program
+from ccm_bridge.service import CcmRoom
 from deploy.calls import TimedCalls
 from deploy.web.frame import Desk
 from deploy.web.site import site
@@ -268,3 +271,46 @@ async def test_a_timer_of_one_patient_ends_no_call_with_another(shop):
         [],
         ["running"],
     )
+
+
+async def test_a_calls_minutes_stand_on_the_task_of_their_alert_under_the_problem_it_is_about(shop):
+    """The call is logged before its alert has a task: the disposition asks for one."""
+    maria = shop.clinic.patients["maria"]
+    nurse, doctor = ((p.staff_id, p.name) for p in (shop.clinic.staff["ana"], shop.clinic.staff["dora"]))
+    plan = Content(
+        problems=tuple(
+            Problem(name=name, icd10=code, outcome="", goal="")
+            for name, code in (("Type 2 diabetes", "E11.9"), ("High blood pressure", "I10"))
+        )
+    )
+    score = shop.clinic.score("09:00", a_finding(Concern.HIGH_PRESSURE, Tier.HIGH))
+    (opened,) = await shop.clinic.tell(score)
+    page = f"/queue/episode/{opened.episode_id}"
+    async with shop.clinic.pipeline() as conn:
+        await month_service.enrol(
+            conn,
+            practice_id=1,
+            patient_id=maria,
+            nurse=nurse,
+            practitioner=doctor,
+            programs=frozenset({Program.CCM}),
+            conditions=[],
+            plan=plan,
+            visit=(shop.now - timedelta(days=60)).date(),
+            consent_at=shop.now - timedelta(days=50),
+            plan_at=shop.now - timedelta(days=49),
+        )
+        await CcmRoom().handle(conn, [opened], now=shop.now)
+    async with shop.hands("ana") as ana:
+        form = await a_call(shop, ana, page)
+        await ana.post(f"{page}/call/end", **form | {"task": "true"})
+        async with shop.clinic.pipeline() as conn:
+            await CcmRoom().handle(conn, await shop.clinic.outbox(), now=shop.now)
+        found = await ana.get(f"/tasks/episode/{opened.episode_id}")
+        task = (await ana.get(found.headers["location"])).text
+    _, (entry,), _ = await written(shop)
+    assert (entry.task_id, entry.problem) == (None, "High blood pressure")
+    assert SAID["note"] in task
+    assert f'call from <a href="{page}">the alert</a>' in task
+    assert 'value="High blood pressure"' in task
+    assert f"/chain/entry/{entry.entry_id}" in task
