@@ -122,7 +122,7 @@ def verify(table: str, practice_id: int, rows: Sequence[Row], *, anchor: Head | 
         if not (isinstance(seq, int) and isinstance(prev, bytes) and isinstance(own, bytes)):
             raise TypeError(f"a row of {table} has no seq, prev_hash and hash: it cannot be verified")
         if seq > expected:
-            note(seq, Fault.MISSING, f"{seq - expected} row(s) before number {seq} are missing")
+            note(seq, Fault.MISSING, f"rows missing before number {seq}: {seq - expected}")
         elif seq < expected:
             note(seq, Fault.REPEATED, f"number {seq} comes after number {expected - 1}")
         if prev != before:

@@ -90,7 +90,7 @@ def anchor(
     signer = anchor_store.load_or_make_key(key)
     lines = asyncio.run(anchor_store.anchor_database(database, signer, now=datetime.now(UTC)))
     anchor_store.keep(out, lines)
-    typer.echo(f"{len(lines)} anchor(s) signed into {out}; public key in {key.with_suffix('.pub')}")
+    typer.echo(f"anchors signed into {out}: {len(lines)}; public key in {key.with_suffix('.pub')}")
 
 
 @app.command("make-key")

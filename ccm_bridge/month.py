@@ -315,7 +315,7 @@ class Standing(StrEnum):
 
 
 STANDING_WORDS = {
-    Standing.NEEDS: "Needs",
+    Standing.NEEDS: "Needs something",
     Standing.READY: "Ready",
     Standing.UNDER: "Below the step",
     Standing.NOT_BILLABLE: "Not billable",

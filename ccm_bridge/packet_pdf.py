@@ -9,6 +9,9 @@ from zoneinfo import ZoneInfo
 from fpdf import FPDF, FontFace
 from fpdf.enums import TableBordersLayout, TableCellFillMode, XPos, YPos
 
+from ccm_bridge.billing.words import counted
+from ccm_bridge.tasks import move_words
+
 INK, MUTED, LINE, ACCENT, TINT = (20, 35, 46), (77, 97, 110), (205, 209, 205), (11, 92, 120), (244, 246, 245)
 SIDE = 16  # mm
 FOUND = {
@@ -330,8 +333,8 @@ def _work(paper: Paper, plain: Mapping[str, Any], zone: ZoneInfo) -> None:
 def _moves(paper: Paper, moves: Iterable[Mapping[str, Any]], zone: ZoneInfo) -> None:
     for move in moves:
         paper.say(
-            f"    {_at(move['at'], zone)}  {move['move'].replace('_', ' ')}, {move['severity']}: {move['reason']} "
-            f"[{len(move['readings'])} readings, caused by {move['caused_by'][:8]}]",
+            f"    {_at(move['at'], zone)}  {move_words(move['move'])}, {move['severity']}: {move['reason']} "
+            f"[{counted(len(move['readings']), 'reading')}, caused by {move['caused_by'][:8]}]",
             size=7,
             muted=True,
         )

@@ -99,7 +99,7 @@ def plan_copy(plan: Plan, enrolled: Enrolment | None, *, name: str, practice: st
         _text(f"Call {_who_to_call(enrolled, practice)}, day or night."),
         Block(kind="loud", text=EMERGENCY),
         _text(f"We look at this plan again by {plan.review_on:%d %B %Y}."),
-        _text("You can stop this service at any time. It then ends with the month."),
+        _text("You can stop this service at any time. It then ends on the last day of that month."),
     ]
     return Sheet(
         title="Your care plan",
@@ -189,10 +189,12 @@ def _measured(told: Told, subject: str, possessive: str) -> str:
         high, low, count = told.pressure
         said += [
             f"{possessive} blood pressure was {high} over {low}.",
-            *([f"That is the mean of {count} readings."] if count > 1 else []),
+            *([f"That is the average of {count} readings."] if count > 1 else []),
         ]
     if told.glucose:
-        said.append(f"{possessive} sugar was between {told.glucose[0]} and {told.glucose[1]}.")
+        lowest, highest = told.glucose
+        spread = f"went from {lowest} to {highest}" if lowest < highest else f"was {lowest}"
+        said.append(f"{possessive} blood sugar {spread} mg/dL.")
     return " ".join(said)
 
 

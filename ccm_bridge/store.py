@@ -187,6 +187,10 @@ class Told:
     disposition: str | None
     readings: list[UUID]
 
+    @property
+    def words(self) -> str:
+        return tasks.move_words(self.move)
+
 
 async def told(conn: Connection, episodes: Iterable[UUID]) -> list[Told]:
     """The moves of these episodes, from the first."""

@@ -3,7 +3,7 @@
 Nothing is written for it: every line is a row of evidence that stands elsewhere, with the way to it.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -106,8 +106,10 @@ async def _alerts(
         Moment(
             at=one.at,
             kind="alert",
-            who=names.get(one.by_staff, "") if one.by_staff else "",
-            words=f"{concern_words(one.concern)} {one.move.replace('_', ' ')} ({one.severity}): {one.reason}",
+            who="",
+            words=(
+                f"{concern_words(one.concern)} {one.words}{_by(one.by_staff, names)} ({one.severity}): {one.reason}"
+            ),
             href=f"/queue/episode/{one.episode_id}",
         )
         for one in told
@@ -131,6 +133,10 @@ async def _alerts(
         )
         for one in measured.values()
     ]
+
+
+def _by(staff_id: UUID | None, names: Mapping[UUID, str]) -> str:
+    return f" by {names.get(staff_id, 'a colleague')}" if staff_id else ""
 
 
 async def _work(conn: Connection, patient_id: UUID) -> list[Moment]:

@@ -148,6 +148,31 @@ def concern_words(concern: str) -> str:
     return CONCERNS.get(concern, concern.replace("_", " ").capitalize())
 
 
+ALERT_MOVES: dict[str, str] = {
+    Move.OPENED: "opened",
+    Move.WORSENED: "got worse",
+    Move.EASED: "eased",
+    Move.REOPENED: "opened again",
+    Move.CLAIMED: "taken",
+    Move.HANDED_BACK: "handed back",
+    Move.ESCALATED: "escalated",
+    Move.DISPOSITIONED: "settled",
+    Move.CLOSED: "closed",
+    Move.TASK_ASKED: "made a care task",
+    Move.SNOOZED: "snoozed",
+    Move.WOKEN: "back from its snooze",
+}
+
+
+def move_words(move: str) -> str:
+    """What happened to an alert, said after its name; "by" somebody may follow.
+
+    >>> move_words("dispositioned"), move_words("wet_cuff")
+    ('settled', 'wet cuff')
+    """
+    return ALERT_MOVES.get(move, move.replace("_", " "))
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Item:
     """One step of a checklist."""

@@ -26,7 +26,7 @@ class Report:
 
     def as_text(self) -> Iterable[str]:
         counted = ", ".join(f"{count} {table}" for table, count in self.rows.items())
-        yield f"{self.practices} practice(s), {counted} rows hashed anew, {self.anchors} anchor(s) checked"
+        yield f"practices: {self.practices}, rows hashed anew: {counted}, anchors checked: {self.anchors}"
         for one in self.findings:
             yield f"practice {one.practice_id}, {one.table}: {one.fault}: {one.sentence}"
         if not self.findings:

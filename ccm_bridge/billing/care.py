@@ -8,7 +8,7 @@ from ccm_bridge.billing.ladder import Climb, climb
 from ccm_bridge.billing.proposal import Codes, Proposal, Reading
 from ccm_bridge.billing.scene import Scene
 from ccm_bridge.billing.tally import AS_STAFF, Doer, Tally
-from ccm_bridge.billing.words import Compared, Family, Finding, Outcome, Reason
+from ccm_bridge.billing.words import Compared, Family, Finding, Outcome, Reason, counted
 
 
 def t15_some_contact(scene: Scene, tally: Tally) -> tuple[Finding, ...]:
@@ -181,11 +181,12 @@ def explain(rule: str, ladder: Ladder, stand: Climb) -> tuple[Finding, ...]:
         )
     if stand.ahead is not None and not stand.held:
         short = stand.ahead.minutes - stand.minutes
+        what = f"the next unit of {ladder.add_on}" if stand.ahead.code == ladder.add_on else stand.ahead.code
         lines.append(
             Finding(
                 rule=rule,
                 outcome=Outcome.BLOCK,
-                says=f"{short} more minute(s) to the next unit of {stand.ahead.code}.",
+                says=f"{counted(short, 'more minute')} to {what}.",
                 reasons=(Reason.UNDER_THRESHOLD,) if stand.spare or not stand.codes else (),
                 compared={"minutes": stand.minutes, "needed": stand.ahead.minutes, "short": short},
             )
@@ -196,7 +197,7 @@ def explain(rule: str, ladder: Ladder, stand: Climb) -> tuple[Finding, ...]:
             Finding(
                 rule=rule,
                 outcome=Outcome.HOLD if stand.held else Outcome.BLOCK,
-                says=f"{ladder.add_on} stops at {units} unit(s) a month"
+                says=f"{ladder.add_on} stops at {counted(units, 'unit')} a month"
                 + (f"; {stand.held[ladder.add_on]} more need a person's decision." if stand.held else "."),
                 reasons=(Reason.CAP_REACHED,),
                 compared={"minutes": stand.minutes, "units": units, "spare": stand.spare},

@@ -17,7 +17,7 @@ from ccm_bridge.billing.proposal import Proposal, added
 from ccm_bridge.billing.scene import Scene, scene_of
 from ccm_bridge.billing.tally import AS_STAFF, EVERYONE, Doer, Tally, tally
 from ccm_bridge.billing.windows import periods_of, propose_setup, propose_supply, windows_of_month
-from ccm_bridge.billing.words import RPM, Family, Finding, Outcome, Reason
+from ccm_bridge.billing.words import FAMILY_WORDS, RPM, Family, Finding, Outcome, Reason
 
 
 def decide(facts: Facts, *, book: Book | None = None) -> Decision:
@@ -272,9 +272,8 @@ def _closed(proposal: Proposal, standing: Outcome) -> Finding:
     """What the minutes or days would have reached."""
     would = spelled(added(proposal.possible.codes, proposal.possible.held)) or "no code"
     why = "waits for a person" if standing is Outcome.HOLD else "is not billable"
-    return Finding(
-        rule="2", outcome=standing, says=f"{proposal.family} {why}; it would have reached {would}."
-    )
+    says = f"{FAMILY_WORDS[proposal.family]} {why}; it would have reached {would}."
+    return Finding(rule="2", outcome=standing, says=says)
 
 
 def _seconds(counted: Tally, pcm_programs: Sequence[str]) -> dict[str, int]:

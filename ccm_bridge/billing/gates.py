@@ -10,7 +10,7 @@ from ccm_bridge.billing.book import Gates
 from ccm_bridge.billing.civil import day_of, last_of, months_before, second_of
 from ccm_bridge.billing.facts import Consent
 from ccm_bridge.billing.scene import Scene
-from ccm_bridge.billing.words import CARE, EVERY, Compared, Family, Finding, Outcome, Reason
+from ccm_bridge.billing.words import CARE, EVERY, Compared, Family, Finding, Outcome, Reason, counted
 
 Gate = Callable[[Scene], Finding | None]
 CCM = frozenset({Family.CCM})
@@ -71,7 +71,7 @@ def c1_two_chronic_conditions(scene: Scene) -> Finding:
         "C1",
         CCM,
         enough,
-        f"{len(lasting)} chronic condition(s) of {gates.chronic_months} months or more are on record.",
+        f"{counted(len(lasting), 'chronic condition')} of {gates.chronic_months} months or more on record.",
         Reason.ONE_CONDITION,
         conditions=len(lasting),
         possible=None if conditions is None else most,

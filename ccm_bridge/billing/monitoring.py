@@ -38,9 +38,9 @@ def day_text(day: date | None) -> str | None:
 def r0_enrolled(scene: Scene) -> Finding:
     enrolled = rpm_of(scene).enrolled
     says = {
-        True: "The patient is enrolled.",
-        False: "The patient is not enrolled.",
-        None: "Enrolment is not known.",
+        True: "The patient is enrolled in monitoring.",
+        False: "The patient is not enrolled in monitoring.",
+        None: "Whether the patient is enrolled in monitoring is not known.",
     }
     return predicate("R0", RPM, enrolled, says[enrolled], Reason.NOT_ENROLLED, enrolled=enrolled)
 

@@ -111,7 +111,7 @@ def tally(scene: Scene) -> Tally:
         shares=tuple(shares),
         excluded=tuple(each for each in in_order if each.outcome is not Outcome.WARN),
         remarked=tuple(each for each in in_order if each.outcome is Outcome.WARN),
-        findings=tuple(_finding(each) for each in weighed_seconds),
+        findings=tuple(_finding(each, entries[each.entry], scene.zone) for each in weighed_seconds),
     )
 
 
@@ -251,14 +251,21 @@ def _count_once(shares: list[Share]) -> list[Weighed]:
     return said
 
 
-def _finding(each: Weighed) -> Finding:
+def _finding(each: Weighed, entry: Entry, zone: ZoneInfo) -> Finding:
     return Finding(
         rule=each.rule,
         outcome=each.outcome,
-        says=f"Entry {each.entry} {_AND.get(each.outcome, 'remarked')}: {each.says}.",
+        says=f"{_named(entry, zone)} {_AND.get(each.outcome, 'counts, but look')}: {each.says}.",
         reasons=each.reasons,
         compared={"entry": each.entry, "seconds": each.seconds},
     )
 
 
 _AND = {Outcome.EXCLUDE: "does not count", Outcome.HOLD: "is in doubt"}
+
+
+def _named(entry: Entry, zone: ZoneInfo) -> str:
+    """An entry as its author knows it: by when it was, on the practice's clock."""
+    if entry.start is not None:
+        return f"The entry of {entry.start.astimezone(zone):%d %b %H:%M}"
+    return "An entry without a day" if entry.on is None else f"The entry of {entry.on:%d %b}"

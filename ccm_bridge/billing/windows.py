@@ -10,7 +10,7 @@ from ccm_bridge.billing.civil import day_of, last_of, midnight, month_of, next_f
 from ccm_bridge.billing.monitoring import consent_day, day_text, rpm_of
 from ccm_bridge.billing.proposal import Proposal, Reading
 from ccm_bridge.billing.scene import Scene
-from ccm_bridge.billing.words import Family, Finding, Outcome, Reason
+from ccm_bridge.billing.words import Family, Finding, Outcome, Reason, counted
 
 DAY = timedelta(days=1)
 UNKNOWN = Reason.UNKNOWN_FACT
@@ -138,7 +138,7 @@ def propose_setup(scene: Scene, periods: Sequence[Period]) -> Proposal | None:
                 Finding(
                     rule="6.2",
                     outcome=Outcome.MET if days >= device.setup_days else Outcome.BLOCK,
-                    says=f"{device.setup_code}: {days} day(s) with data in the first period after set-up.",
+                    says=f"{device.setup_code}: {counted(days, 'day')} with data in the first period after set-up.",
                     reasons=() if days >= device.setup_days else (Reason.UNDER_THRESHOLD,),
                     compared={"days": days, "needed": device.setup_days, "setup_on": day_text(rpm.setup_on)},
                 ),
@@ -154,13 +154,14 @@ def _tier_reading(device: Device, days: int, period: Period) -> Reading:
     reached = [tier for tier in device.tiers if days >= tier.days]
     ahead = [tier for tier in device.tiers if days < tier.days]
     shown = {"days": days, "start": day_text(period.start), "end": day_text(period.end)}
-    surely = "" if period.at_least == period.at_most else "surely "
+    hold = "holds" if days == 1 else "hold"
+    surely = hold if period.at_least == period.at_most else f"surely {hold}"
     if reached:
         top = reached[-1]
-        says = f"{days} of {device.window_days} days {surely}hold data: {top.code}."
+        says = f"{days} of {device.window_days} days {surely} data: {top.code}."
         met = Finding(rule="6.1", outcome=Outcome.MET, says=says, compared=shown | {"needed": top.days})
         return Reading(codes={top.code: 1}, findings=(met,))
-    says = f"{days} of {device.window_days} days {surely}hold data: {ahead[0].days} are needed."
+    says = f"{days} of {device.window_days} days {surely} data: {ahead[0].days} are needed."
     under = Finding(
         rule="6.1",
         outcome=Outcome.BLOCK,

@@ -16,6 +16,14 @@ class Family(StrEnum):
     RPM_SETUP = "RPM_SETUP"
 
 
+FAMILY_WORDS = {
+    Family.CCM: "Chronic care management",
+    Family.PCM: "Principal care management",
+    Family.RPM_MANAGEMENT: "The management of the monitoring",
+    Family.RPM_DEVICE: "The device's supply",
+    Family.RPM_SETUP: "The device's set-up",
+}
+
 CARE = frozenset({Family.CCM, Family.PCM})
 RPM = frozenset({Family.RPM_MANAGEMENT, Family.RPM_DEVICE, Family.RPM_SETUP})
 EVERY = CARE | RPM
@@ -29,6 +37,15 @@ class Outcome(StrEnum):
     EXCLUDE = "EXCLUDE"  # these seconds or days do not count; they stay in the log
     HOLD = "HOLD"  # not known, or a person must choose: nothing is billed on it
     BLOCK = "BLOCK"  # known false
+
+
+def counted(count: int, what: str) -> str:
+    """So many of something, as people say it.
+
+    >>> counted(1, "minute"), counted(0, "day"), counted(20, "minute")
+    ('1 minute', '0 days', '20 minutes')
+    """
+    return f"{count} {what}" if count == 1 else f"{count} {what}s"
 
 
 class Reason(StrEnum):

@@ -100,7 +100,7 @@ def test_a_rule_takes_its_seconds_and_says_so(entry, facts, reason, seconds):
     assert sum(decision.counted_seconds.values()) == entry["seconds"] - seconds
     assert {each for one in decision.excluded for each in one.reasons} == {reason}
     assert reason in decision.reasons
-    assert any(step.outcome == "EXCLUDE" and "Entry 0 does not count" in step.says for step in decision.trace)
+    assert any(step.outcome == "EXCLUDE" and " does not count: " in step.says for step in decision.trace)
 
 
 DOUBTED = [
@@ -172,7 +172,7 @@ def test_doubtful_seconds_hold_where_they_decide(entry, facts, reason):
     assert reason in decision.reasons
     assert sum(decision.counted_seconds.values()) == 0
     assert {each.outcome for each in decision.excluded if reason in each.reasons} == {"HOLD"}
-    assert any(step.outcome == "HOLD" and "Entry 0 is in doubt" in step.says for step in decision.trace)
+    assert any(step.outcome == "HOLD" and " is in doubt: " in step.says for step in decision.trace)
 
 
 @pytest.mark.parametrize(
@@ -594,3 +594,16 @@ def test_a_revocation_at_the_moment_of_consent_ends_it_with_its_month():
 def test_a_revocation_without_a_consent_waits():
     decision = decided(work(25), consent=consent(at=None, revoked_at="2026-11-29T09:00:00-05:00"))
     assert dict(decision.held) == {"99490": 1}
+
+
+NAMED = [
+    ("by when it began, on the practice's clock", {"start": "2026-11-03T16:00:00+00:00"}, "The entry of 03 Nov 11:00 "),
+    ("by its day, where nobody knows the hour", {"start": None, "on": "2026-11-03"}, "The entry of 03 Nov "),
+    ("as one without a day", {"start": None}, "An entry without a day "),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("changes", "name"), [row[1:] for row in NAMED], ids=[row[0] for row in NAMED])
+def test_the_trace_names_an_entry_as_its_author_knows_it(changes, name):
+    decision = decided(work(25, country="PH") | changes)
+    assert any(step.says.startswith(name) for step in decision.trace)

@@ -128,7 +128,7 @@ def test_what_is_missing_or_repeated_is_counted():
     chain = chained([{"n": n} for n in range(6)])
     gap = [f.sentence for f in verify("t", 1, chain[:2] + chain[4:]) if f.fault is Fault.MISSING]
     again = [f.sentence for f in verify("t", 1, chain[:3] + chain[1:3]) if f.fault is Fault.REPEATED]
-    assert gap == ["2 row(s) before number 5 are missing"]
+    assert gap == ["rows missing before number 5: 2"]
     assert again == ["number 2 comes after number 3"]
 
 
