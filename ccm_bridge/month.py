@@ -120,7 +120,7 @@ def facts(known: Known, *, as_of: datetime, supposing_checked: bool = False) -> 
         practice=billing.Practice(
             access_24_7=attested.get("access_24_7"), certified_ehr=attested.get("certified_ehr")
         ),
-        rpm=_rpm(enrolled, consent_of(known.consents, Program.RPM)),
+        rpm=_rpm(known, consent_of(known.consents, Program.RPM)),
         complex=billing.Complex(
             mdm_documented=_said("complex_mdm", known), elected=_said("complex_elected", known)
         ),
@@ -177,7 +177,8 @@ def _plan(plan: Plan | None, zone: ZoneInfo) -> billing.CarePlan | None:
     )
 
 
-def _rpm(enrolled: Enrolment | None, consent: Consent | None) -> billing.Rpm:
+def _rpm(known: Known, consent: Consent | None) -> billing.Rpm:
+    enrolled = known.enrolment
     if enrolled is None:
         return billing.Rpm()
     if Program.RPM not in enrolled.programs:
@@ -190,7 +191,21 @@ def _rpm(enrolled: Enrolment | None, consent: Consent | None) -> billing.Rpm:
         auto_upload=enrolled.rpm_auto_upload,
         setup_on=enrolled.rpm_setup_on,
         revoked_at=consent.revoked_at if consent else None,
+        setup_billed=_setup_billed(known),
     )
+
+
+def _setup_billed(known: Known) -> bool | None:
+    """Not yet, where the first window since set-up ends in this month; else unsaid.
+
+    It may begin some days after set-up, with the first reading. Where thirty days lie between, an earlier window may
+    have closed before its readings came to us.
+    """
+    setup = known.enrolment.rpm_setup_on if known.enrolment else None
+    first = next(iter(windows_of(known)), None)
+    if setup is None or first is None or first.start - setup >= WINDOW:
+        return None
+    return False if known.month <= first.end < next_month(known.month) else None
 
 
 def _said(kind: str, known: Known) -> bool:

@@ -79,13 +79,16 @@ def _complex_or_not(scene: Scene, reached: Climb, plain: Reading) -> Reading:
         "elected": elected,
     }
     if mdm is False or elected is False:
-        why, what = (
-            (Reason.NOT_ELECTED, "the practitioner has not elected the complex family")
-            if mdm is True
-            else (Reason.NO_MDM, "no moderate or high decision-making is documented")
-        )
+        why, what = {
+            False: ((Reason.NO_MDM,), "no moderate or high decision-making is documented"),
+            True: ((Reason.NOT_ELECTED,), "the practitioner has not elected the complex family"),
+            None: (
+                (Reason.NO_MDM, Reason.NOT_ELECTED),
+                "decision-making is not on record, and the practitioner has not elected the complex family",
+            ),
+        }[mdm]
         says = f"{code} is not due: {what}."
-        no = Finding(rule="5.2", outcome=Outcome.BLOCK, says=says, reasons=(why,), compared=compared)
+        no = Finding(rule="5.2", outcome=Outcome.BLOCK, says=says, reasons=why, compared=compared)
         return Reading(codes=plain.codes, held=plain.held, findings=(*plain.findings, no))
     if mdm is None or elected is None:
         says = f"Whether the month is complex ({code}) is not known, so neither family is sure."

@@ -430,6 +430,38 @@ def test_sixteen_days_in_the_window_are_the_sixteen_day_code():
     assert decide(facts(replace(whole, device_days=None), as_of=CLOSED)).hold
 
 
+SETUPS = [
+    ("on the day of set-up", date(2026, 10, 2), 1),
+    ("some days after set-up", date(2026, 10, 12), 1),
+    ("so late that an earlier window may have closed elsewhere", date(2026, 11, 1), 0),
+]
+
+
+@pytest.mark.parametrize(("reads", "units"), [row[1:] for row in SETUPS], ids=[row[0] for row in SETUPS])
+def test_setup_is_supported_once_with_the_first_window_that_begins(reads, units):
+    """Set up on 2 October. The month in which the first window ends, and the months around it."""
+    days = tuple(
+        DeviceDay(day=reads + timedelta(days=n), device_id="c", readings=1, first_reading=uuid4())
+        for n in range(90)
+    )
+    found = []
+    for month in (date(2026, 10, 1), NOVEMBER, date(2026, 12, 1)):
+        whole = known(consents=(consent(), consent(Program.RPM)), device_days=days, month=month)
+        looked = around("month_checked", month=month)
+        enrolled = replace(
+            whole.enrolment,
+            programs=frozenset({Program.CCM, Program.RPM}),
+            rpm_ordered=True,
+            rpm_device_fda_defined=True,
+            rpm_auto_upload=True,
+            rpm_setup_on=date(2026, 10, 2),
+        )
+        whole = replace(whole, enrolment=enrolled, circumstances=(looked,))
+        found.append(decide(facts(whole, as_of=datetime(2027, 2, 1, tzinfo=UTC))).codes.get("99453", 0))
+    assert sum(found) == units
+    assert max(found) <= 1
+
+
 @given(days=st.integers(0, 30), today=st.integers(-3, 35), wanted=st.sampled_from([2, 16]))
 def test_what_is_reached_is_reachable_and_a_closed_window_reaches_nothing_more(days, today, wanted):
     window = Window(start=date(2026, 11, 5), end=date(2026, 12, 4), days=days)
