@@ -68,7 +68,8 @@ def usual_text(reading: Reading, quantity: str | None) -> str:
     band = reading.bands.get(quantity or "")
     if band is None:
         return "no usual yet"
-    return f"usual {band.low:.0f}–{band.high:.0f}" + (", still learning" if band.learning else "")
+    usual = f"usual {band.when}" if band.when else "usual"
+    return f"{usual} {band.low:.0f}–{band.high:.0f}" + (", still learning" if band.learning else "")
 
 
 class Against(NamedTuple):

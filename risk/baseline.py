@@ -10,6 +10,8 @@ import numpy as np
 
 from risk.memory import Bools, Floats, Ints, Past, Shorts
 
+VERSION = "usual-2"
+"""How a usual is made: the second hears what a reading tells of meals."""
 DAYS_TO_KNOW = 7
 """Distinct days before a band is the patient's own (home protocols ask for 4-7 days)."""
 

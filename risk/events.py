@@ -68,6 +68,7 @@ class Band(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     level: float
     low: float
     high: float
+    when: str = ""  # "before meals", "after meals": which of the readings it is about; none for all of them
     days: int  # distinct days it rests on
     learning: bool = False  # not enough yet: shrunk towards the population
 

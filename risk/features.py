@@ -27,7 +27,7 @@ def glucose_features(block: Block, shape: Shape, *, at: Ints, past: Past) -> Flo
     """Features of every row (rows, NAMES), from what was known up to its own reading."""
     age, fortnight, month, fading = _fading(shape)
     many, there = past.count.astype(np.float64), past.there
-    low, very_low, low_risk = (tally.astype(np.float64) for tally in past.tallies)
+    low, very_low, low_risk = (tally.astype(np.float64) for tally in past.tallies[:3])
     measured, lows = _days(there, shape.slots_a_day), _days(low > 0, shape.slots_a_day)
     known = many @ fortnight
     middle = np.where(there, past.mean.astype(np.float64) - MIDDLE, 0.0)

@@ -41,9 +41,19 @@ class Habit:
     level: float
     spread: float
     learning: bool
+    when: str = ""  # of which readings, if not of all
+    unit: str = ""  # as a sentence spells it
 
     def __str__(self) -> str:
-        return f"usual {self.level:.0f} ± {self.spread:.0f}" + (" (still learning)" if self.learning else "")
+        """In words.
+
+        >>> str(Habit(level=128.2, spread=21.6, learning=False, when="before meals", unit=" mg/dL"))
+        'usual before meals 128 ± 22 mg/dL'
+        """
+        usual = f"usual {self.when}" if self.when else "usual"
+        return f"{usual} {self.level:.0f} ± {self.spread:.0f}{self.unit}" + (
+            " (still learning)" if self.learning else ""
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,6 +63,7 @@ class Trend:
     concern: Concern
     quantity: str
     rises: bool
+    habit: Habit  # apart from meals
     change: float  # in the unit a person reads
     days: float
     now: float
@@ -252,7 +263,7 @@ AT_GOAL = {"systolic": ("systolic-average", 110.0), "diastolic": ("diastolic-ave
 
 
 def _drifting(trend: Trend, facts: Facts) -> Finding:
-    habit, unit = facts.habits[trend.quantity], UNITS[trend.quantity]
+    habit, unit = trend.habit, UNITS[trend.quantity]
     rises = trend.rises
     parts = [
         f"{trend.quantity.capitalize()} has {'risen' if rises else 'fallen'} by {abs(trend.change):.0f}",

@@ -14,8 +14,8 @@ import numpy as np
 import numpy.typing as npt
 
 from ingest.events import Beyond, Reading, TimeConfidence
-from risk import baseline, drift
-from risk.baseline import PEOPLE, People
+from risk import baseline, drift, meals
+from risk.baseline import PEOPLE, People, Usual
 from risk.memory import (
     GLUCOSE,
     SITTING,
@@ -68,6 +68,7 @@ class Batch:
     reset: Ints
     values: Floats  # (rows, quantities), NaN where missing
     heard: Bools  # judged and learnt
+    after_meal: Bools  # told to be so
     late: Bools
     limits: Floats  # (rows, LINES), or (1, LINES): the same for everybody
     line: Floats  # drift score at which to speak
@@ -79,6 +80,7 @@ def take_in(block: Block, shape: Shape, readings: Sequence[Reading], plans: Sequ
     offsets = np.array([reading.utc_offset_minutes or 0 for reading in readings], np.int64)
     slot = (at + offsets * 60 - shape.starts_at * 3600) // shape.seconds
     values = _values(shape, readings)
+    after_meal = np.array([reading.context == meals.AFTER for reading in readings])
     heard = np.array([_counts(reading) for reading in readings]) & ~np.isnan(values).all(axis=1)
     late = heard & (at < block["latest"])
     first = plans[0]
@@ -89,19 +91,27 @@ def take_in(block: Block, shape: Shape, readings: Sequence[Reading], plans: Sequ
         reset = np.array([_reset(shape, p, r) for p, r in zip(plans, readings, strict=True)], np.int64)
         line = np.array([drift.threshold(plan.budget) for plan in plans])
         limits = np.array([plan.limits.values for plan in plans])
-    _teach(block, shape, heard.nonzero()[0], slot=slot, at=at, values=values, reset=reset)
-    return Batch(shape, at, slot, reset, values, heard, late, limits, line)
+    _teach(block, shape, heard.nonzero()[0], slot, at, values, after_meal, reset)
+    return Batch(shape, at, slot, reset, values, heard, after_meal, late, limits, line)
 
 
 def _teach(
-    block: Block, shape: Shape, rows: Ints, *, slot: Ints, at: Ints, values: Floats, reset: Ints
+    block: Block,
+    shape: Shape,
+    rows: Ints,
+    slot: Ints,
+    at: Ints,
+    values: Floats,
+    after_meal: Bools,
+    reset: Ints,
 ) -> None:
     """Put the readings of some rows into their memories."""
     whole = len(rows) == len(block)
     part = block if whole else block[rows]
     if not whole:
         slot, at, values, reset = slot[rows], at[rows], values[rows], reset[rows]
-    stored, tallies = stored_form(shape, values)
+        after_meal = after_meal[rows]
+    stored, tallies = stored_form(shape, values, after_meal)
     learn(part, shape, slot=slot, at=at, values=values, stored=stored, tallies=tallies, reset=reset)
     if not whole:
         block[rows] = part
@@ -112,7 +122,7 @@ def take_out(block: Block, shape: Shape, reading: Reading) -> bool:
     values = _values(shape, [reading])
     if not _counts(reading) or np.isnan(values).all():
         return False
-    stored, tallies = stored_form(shape, values)
+    stored, tallies = stored_form(shape, values, np.array([reading.context == meals.AFTER]))
     at = seconds(reading.effective_at)
     return unlearn(
         block,
@@ -143,30 +153,35 @@ def _values(shape: Shape, readings: Sequence[Reading]) -> Floats:
     return np.array([(r.systolic, r.diastolic, r.pulse) for r in readings], np.float64)  # None becomes NaN
 
 
-def stored_form(shape: Shape, values: Floats) -> tuple[Floats, dict[str, Floats]]:
+def stored_form(shape: Shape, values: Floats, after_meal: Bools) -> tuple[Floats, dict[str, Floats]]:
     """The values as the window sums them, and what is counted beside them."""
     if shape is not GLUCOSE:
         return values, {}
     glucose = np.clip(values[:, 0], 10.0, 1000.0)
-    low_side = np.minimum(1.509 * (np.log(glucose) ** 1.084 - 5.381), 0.0)  # Kovatchev's symmetric scale
+    stored = np.log(glucose)
+    low_side = np.minimum(1.509 * (stored**1.084 - 5.381), 0.0)  # Kovatchev's symmetric scale
     tallies = {
         "low": (glucose < 70.0) * 1.0,  # noqa: PLR2004 - ADA level 1
         "very_low": (glucose < 54.0) * 1.0,  # noqa: PLR2004 - ADA level 2
         "low_risk": np.rint(10.0 * low_side**2 * 32.0),
+        "after_meal": after_meal * 1.0,
+        "after_meal_total": after_meal * np.rint(stored * shape.scale),
     }
-    return np.log(glucose)[:, None], tallies
+    return stored[:, None], tallies
 
 
 @dataclass(frozen=True, slots=True)
 class Measures:
     """What the windows say, (rows, quantities) in the unit a person reads."""
 
-    level: Floats
+    level: Floats  # of readings like this one: its slot of the day, and after a meal if it was
     spread: Floats
     low: Floats
     high: Floats
-    days: Ints
+    days: Ints  # what that rests on
     learning: Bools
+    apart: Usual  # the same apart from meals: what a trend is held against
+    meals: Ints  # (rows,) days with a reading told to be after a meal
     change: Floats
     age: Floats
     now: Floats
@@ -195,7 +210,8 @@ def measure(block: Block, batch: Batch, reading: drift.Learnt) -> Measures:
     shape, rows, many = batch.shape, len(batch.at), len(batch.shape.quantities)
     people = _people(shape, rows)
     past = look_back(block, shape, batch.slot, batch.reset)
-    robust = baseline.settle(past, people, shape.slots_a_day)
+    eaten = meals.heard(past, shape) if shape is GLUCOSE else None
+    robust = baseline.settle(past if eaten is None else meals.without(past, eaten), people, shape.slots_a_day)
     trust = past.trust * drift.ANCHOR_SHARE
     anchor = np.where(trust > 0, past.anchor - robust.centre, 0.0)
     found = drift.shift(
@@ -204,11 +220,17 @@ def measure(block: Block, batch: Batch, reading: drift.Learnt) -> Measures:
     days = (baseline.by_day(past.count, shape.slots_a_day) > 0).sum(axis=1)
     usual = baseline.usual(found.level + robust.centre, found.precision, robust.spread, days, people)
     level, now = usual.level + robust.rhythm, usual.level + found.change
+    apart, days_apart, learning = level, days, usual.learning
+    if eaten is not None:
+        level = level + eaten.adds * batch.after_meal
+        days = np.where(batch.after_meal, eaten.days, days)
+        learning = days < baseline.DAYS_TO_KNOW
     low, high = level - 2 * usual.spread, level + 2 * usual.spread
-    spread, change = usual.spread, found.change
+    spread, spread_apart, change = usual.spread, usual.spread, found.change
     if shape is GLUCOSE:  # back from ln to mg/dL
-        level, low, high, now = np.exp(level), np.exp(low), np.exp(high), np.exp(now)
-        spread, change = level * usual.spread, now - np.exp(usual.level)
+        level, low, high, now, apart = map(np.exp, (level, low, high, now, apart))
+        spread, spread_apart = level * usual.spread, apart * usual.spread
+        change = now - np.exp(usual.level)
 
     table = partial(_table, rows=rows, many=many)
     seen, since = table(robust.seen), batch.slot - np.maximum(block["first"], batch.reset)
@@ -223,7 +245,9 @@ def measure(block: Block, batch: Batch, reading: drift.Learnt) -> Measures:
         low=table(low),
         high=table(high),
         days=table(days),
-        learning=table(usual.learning),
+        learning=table(learning),
+        apart=Usual(table(apart), table(spread_apart), table(days_apart), table(usual.learning)),
+        meals=np.zeros(rows, np.int64) if eaten is None else eaten.days,
         change=table(change),
         age=table(found.age),
         now=table(now),

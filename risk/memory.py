@@ -13,7 +13,6 @@ import numpy.typing as npt
 
 from ingest.events import Kind
 
-LAYOUT = 1
 RECENT = 24
 """Readings kept with their exact time, for sittings and "five of the last six"."""
 COUNT_MOST = 14
@@ -40,6 +39,7 @@ class Shape:
     slot_names: tuple[str, ...]
     slots: int  # slots kept: 64 days
     scale: float  # stored whole number per unit of a slot total
+    layout: int
     tallies: tuple[str, ...] = ()  # further whole numbers summed per slot
 
     @property
@@ -82,6 +82,7 @@ PRESSURE = Shape(
     slot_names=("morning", "evening"),
     slots=128,
     scale=16.0,
+    layout=1,
 )
 GLUCOSE = Shape(
     kind=Kind.GLUCOSE,
@@ -91,14 +92,17 @@ GLUCOSE = Shape(
     slot_names=("morning", "midday", "evening", "night"),
     slots=256,
     scale=600.0,  # of ln(mg/dL)
-    tallies=("low", "very_low", "low_risk"),
+    layout=2,
+    tallies=("low", "very_low", "low_risk", "after_meal", "after_meal_total"),
 )
+KNEW_NO_MEALS = 1, GLUCOSE.dtype.itemsize - 2 * 2 * GLUCOSE.slots
+"""Layout and size of a glucose memory of before meals were remembered: the same, without the last two tallies."""
 SHAPES: dict[Kind, Shape] = {Kind.BLOOD_PRESSURE: PRESSURE, Kind.GLUCOSE: GLUCOSE}
 DTYPES: dict[Kind, np.dtype[np.void]] = {kind: shape.dtype for kind, shape in SHAPES.items()}
 
 
 class MemoryRefused(ValueError):
-    """A stored block of another layout: rebuild it from the log, never guess."""
+    """A stored block of an unknown layout: rebuild it from the log, never guess."""
 
 
 def empty(shape: Shape) -> bytes:
@@ -107,20 +111,34 @@ def empty(shape: Shape) -> bytes:
     >>> len(empty(PRESSURE)) < 4096, len(empty(GLUCOSE)) < 4096
     (True, True)
     """
-    block = np.zeros(1, DTYPES[shape.kind])
-    block["layout"] = LAYOUT
-    return block.tobytes()
+    return blank(shape, 1).tobytes()
+
+
+def blank(shape: Shape, many: int) -> Block:
+    """The memories of so many people never seen."""
+    block = np.zeros(many, DTYPES[shape.kind])
+    block["layout"] = shape.layout
+    return block
 
 
 def unpack(memories: list[bytes], shape: Shape) -> Block:
     """The blocks of many patients as one array, one row each."""
     size = DTYPES[shape.kind].itemsize
-    for memory in memories:
-        if len(memory) != size or memory[0] != LAYOUT:
-            raise MemoryRefused(
-                f"a {shape.kind} memory of {len(memory)} bytes, layout {memory[:1].hex()}; wanted {size}, {LAYOUT:02x}"
-            )
-    return np.frombuffer(bytearray(b"".join(memories)), DTYPES[shape.kind])
+    whole = [
+        memory if len(memory) == size and memory[0] == shape.layout else _renewed(memory, shape)
+        for memory in memories
+    ]
+    return np.frombuffer(bytearray(b"".join(whole)), DTYPES[shape.kind])
+
+
+def _renewed(memory: bytes, shape: Shape) -> bytes:
+    """A memory that knew no meals, in today's layout: what it learnt was not told to be after one, as it was heard."""
+    size = DTYPES[shape.kind].itemsize
+    if shape is GLUCOSE and (*memory[:1], len(memory)) == KNEW_NO_MEALS:
+        return bytes([shape.layout]) + memory[1:] + bytes(size - len(memory))
+    raise MemoryRefused(
+        f"a {shape.kind} memory of {len(memory)} bytes, layout {memory[:1].hex()}; wanted {size}, {shape.layout:02x}"
+    )
 
 
 def pack(block: Block) -> list[bytes]:
@@ -187,16 +205,18 @@ def _advance(block: Block, shape: Shape, rows: Ints, slot: Ints) -> None:
     leaves, here = step < ahead[:, None], (rows[:, None], gone % shape.slots)
     count = block["count"][here] * leaves[:, :, None]
     if count.any():
-        _fold(block, shape, rows, gone, count, block["total"][here])
+        count, total = count.astype(np.int64), block["total"][here].astype(np.int64)
+        if "after_meal" in shape.tallies:  # the level is that of readings that no meal has lifted
+            count -= (block["after_meal"][here] * leaves)[:, :, None]
+            total -= block["after_meal_total"][here][:, :, None]
+        _fold(block, shape, rows, gone, count, total)
         here = (rows[:, None].repeat(len(step), axis=1)[leaves], here[1][leaves])
         for name in ("count", "total", *shape.tallies):
             block[name][here] = 0
     block["newest"][rows] = slot
 
 
-def _fold(
-    block: Block, shape: Shape, rows: Ints, gone: Ints, count: npt.NDArray[np.uint8], total: npt.NDArray[Any]
-) -> None:
+def _fold(block: Block, shape: Shape, rows: Ints, gone: Ints, count: Ints, total: Ints) -> None:
     """Fold slots (rows, steps, quantities) into the level of what left the window, the oldest first."""
     counts = (count > 0) & (gone >= block["reset"][rows][:, None])[:, :, None]
     mean = total / np.maximum(count, 1) / shape.scale

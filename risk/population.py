@@ -229,7 +229,8 @@ def _calm(latest: Scored) -> str:
     if not latest.bands:
         return "Measured, but nothing to compare with yet."
     band = latest.bands[0]
-    told = f"Inside the own normal: {band.quantity} usually {band.level:.0f}, from {band.low:.0f} to {band.high:.0f}"
+    when = f" {band.when}" if band.when else ""
+    told = f"Inside the own normal: {band.quantity}{when} usually {band.level:.0f}, from {band.low:.0f} to {band.high:.0f}"
     return told + (
         f"; still learning, {band.days} days so far." if band.learning else f", over {band.days} days."
     )

@@ -16,9 +16,9 @@ from uuid import UUID
 import numpy as np
 
 from ingest.events import Kind, Reading, fact_id
-from risk import drift, rules
+from risk import baseline, drift, meals, rules
 from risk.events import Band, Concern, Finding, Scored, Tier
-from risk.findings import Facts, Habit, Trend, findings
+from risk.findings import LABELS, UNITS, Facts, Habit, Trend, findings
 from risk.forecast import Forecast
 from risk.measures import DRIFT_EASES_AT, NO_PLAN, Batch, Measures, Plan, measure, take_in, take_out
 from risk.memory import GLUCOSE, SHAPES, Block, Bools, Floats, Shape, empty, pack, unpack
@@ -44,7 +44,9 @@ class Model:
 
     @property
     def version(self) -> str:
-        return f"{self.reading.version}+{self.forecast.version if self.forecast else 'none'}"
+        return (
+            f"{self.reading.version}+{self.forecast.version if self.forecast else 'none'}+{baseline.VERSION}"
+        )
 
 
 def score(
@@ -129,6 +131,7 @@ class _Sheet:
     loud: list[list[bool]]  # per trend concern of the kind: over the practice's line
     settled: list[list[bool]]  # over the line, or well under it
     bands: tuple[list[list[Any]], ...]
+    meals: list[int]
     drift_score: list[float]
     chances: tuple[list[float | None], list[float | None]] | None
 
@@ -161,6 +164,7 @@ class _Sheet:
             loud=loud.tolist(),
             settled=settled.tolist(),
             bands=(edges.tolist(), measures.days.tolist(), measures.learning.tolist()),
+            meals=measures.meals.tolist(),
             drift_score=measures.drift_score.round(4).tolist(),
             chances=_chances(block, batch, measures, model),
         )
@@ -196,7 +200,7 @@ class _Sheet:
             tier=found[0].tier if found else Tier.ROUTINE,
             findings=found,
             assessed=assessed,
-            bands=self._bands(row, values) if heard else (),
+            bands=self._bands(row, reading, values) if heard else (),
             drift_score=drift_score if heard and drift_score > 0 else None,
             p_low_24h=self.chances[0][row] if self.chances is not None and heard else None,
             p_low_7d=self.chances[1][row] if self.chances is not None and heard else None,
@@ -204,15 +208,19 @@ class _Sheet:
             rules_version=rules.VERSION,
         )
 
-    def _bands(self, row: int, values: dict[str, float]) -> tuple[Band, ...]:
+    def _bands(self, row: int, reading: Reading, values: dict[str, float]) -> tuple[Band, ...]:
+        when = self._when(row, reading)
         names, (edges, days, learning) = self.batch.shape.quantities, (column[row] for column in self.bands)
         return tuple(
             [
-                Band(quantity=name, level=level, low=low, high=high, days=many, learning=new)
+                Band(quantity=name, level=level, low=low, high=high, when=when, days=many, learning=new)
                 for name, (level, low, high), many, new in zip(names, edges, days, learning, strict=True)
                 if name in values
             ]
         )
+
+    def _when(self, row: int, reading: Reading) -> str:
+        return meals.when(reading.context, self.meals[row]) if self.batch.shape is GLUCOSE else ""
 
     def _facts(self, row: int, reading: Reading, values: dict[str, float], plan: Plan) -> Facts:
         shape, measures = self.batch.shape, self.measures
@@ -234,6 +242,8 @@ class _Sheet:
                     level=float(measures.level[row, q]),
                     spread=float(measures.spread[row, q]),
                     learning=bool(measures.learning[row, q]),
+                    when=self._when(row, reading),
+                    unit=LABELS[UNITS[name]],
                 )
                 for q, name in enumerate(shape.quantities)
                 if measures.days[row, q] > 1
@@ -251,11 +261,18 @@ class _Sheet:
 
     def _trends(self, row: int) -> tuple[Trend, ...]:
         measures, line = self.measures, float(self.batch.line[row])
+        apart = measures.apart
         return tuple(
             Trend(
                 concern=concern,
                 quantity=name,
                 rises=side == 0,
+                habit=Habit(
+                    level=float(apart.level[row, q]),
+                    spread=float(apart.spread[row, q]),
+                    learning=bool(apart.learning[row, q]),
+                    unit=LABELS[UNITS[name]],
+                ),
                 change=float(measures.change[row, q]),
                 days=float(measures.age[row, q]),
                 now=float(measures.now[row, q]),

@@ -16,8 +16,7 @@ from risk.drift import checksum
 from risk.features import NAMES, glucose_features
 from risk.forecast import DAYS_LEAST, LAYOUT, READINGS_LEAST
 from risk.measures import NO_RESET, stored_form
-from risk.memory import DTYPES, GLUCOSE, Bools, Floats, learn, look_back
-from risk.memory import LAYOUT as MEMORY_LAYOUT
+from risk.memory import GLUCOSE, Bools, Floats, blank, learn, look_back
 from risk.training.streams import Diary, read_diaries
 
 LOW = 70.0
@@ -48,15 +47,15 @@ class Cases:
 
 def features_of(diaries: Sequence[Diary]) -> list[Floats]:
     """Features at every reading of every diary, by the memory that runs live."""
-    block = np.zeros(len(diaries), DTYPES[GLUCOSE.kind])
-    block["layout"] = MEMORY_LAYOUT
+    block = blank(GLUCOSE, len(diaries))
     seen: list[list[Floats]] = [[] for _ in diaries]
     for turn in range(max(len(diary.at) for diary in diaries)):
         rows = np.array([row for row, diary in enumerate(diaries) if turn < len(diary.at)])
         at = np.array([diaries[row].at[turn] for row in rows])
         values = np.array([[diaries[row].value[turn]] for row in rows])
+        fed = np.array([diaries[row].after_meal[turn] for row in rows])
         slot, never = (at - GLUCOSE.starts_at * HOUR) // GLUCOSE.seconds, np.full(len(rows), NO_RESET)
-        stored, tallies = stored_form(GLUCOSE, values)
+        stored, tallies = stored_form(GLUCOSE, values, fed)
         part = block[rows]
         learn(
             part,

@@ -9,11 +9,11 @@ from pathlib import Path
 
 import numpy as np
 
-from risk import baseline, drift
+from risk import baseline, drift, meals
 from risk.baseline import PEOPLE
 from risk.drift import Scale
 from risk.measures import NO_RESET, stored_form
-from risk.memory import DTYPES, GLUCOSE, LAYOUT, PRESSURE, Bools, Floats, Past, Shape, learn, look_back
+from risk.memory import GLUCOSE, PRESSURE, Bools, Floats, Past, Shape, blank, learn, look_back
 
 WARM_UP = 14.0
 REFRACTORY = 7.0
@@ -59,6 +59,7 @@ class Stream:
     scenario: str = ""
     onset: float = np.inf
     rise: float = 0.0
+    after_meal: Bools | None = None  # told to be so; None: no reading tells
 
     @property
     def window_end(self) -> float:
@@ -80,6 +81,7 @@ class Diary:
     chain: str
     at: list[int]  # unix seconds of the local clock
     value: list[float]
+    after_meal: list[bool]  # told to be so
 
 
 def read_pressures(file: Path) -> list[Stream]:
@@ -95,8 +97,8 @@ def read_pressures(file: Path) -> list[Stream]:
 
 
 def read_diaries(file: Path) -> list[Diary]:
-    """Fingersticks (group_id, patient_id, ts, glucose_mgdl, raw_value) in time order; HI and LO just outside the range."""
-    held: dict[tuple[str, str], list[tuple[int, float]]] = {}
+    """Fingersticks (group_id, patient_id, ts, glucose_mgdl, raw_value, context), rising; HI and LO beyond the range."""
+    held: dict[tuple[str, str], list[tuple[int, float, bool]]] = {}
     with gzip.open(file, "rt", newline="") as source:
         for row in csv.DictReader(source):
             raw = row["raw_value"].upper()
@@ -105,9 +107,16 @@ def read_diaries(file: Path) -> list[Diary]:
                 continue
             at = int(datetime.fromisoformat(row["ts"]).replace(tzinfo=UTC).timestamp())
             told = float(row["glucose_mgdl"]) if value is None else value
-            held.setdefault((row["patient_id"], row["group_id"]), []).append((at, told))
+            fed = (row.get("context") or "").startswith("post_")
+            held.setdefault((row["patient_id"], row["group_id"]), []).append((at, told, fed))
     return [
-        Diary(person, chain, [at for at, _ in rows], [value for _, value in rows])
+        Diary(
+            person,
+            chain,
+            [at for at, _, _ in rows],
+            [value for _, value, _ in rows],
+            [fed for *_, fed in rows],
+        )
         for (person, chain), rows in sorted((who, sorted(told)) for who, told in held.items())
     ]
 
@@ -116,14 +125,13 @@ def glucose_streams(diaries: Sequence[Diary]) -> list[Stream]:
     """Diaries cut into streams of 45 to 120 days."""
     made = []
     for diary in diaries:
-        day, value = np.array(diary.at) / DAY, np.array(diary.value)
+        day, value, fed = np.array(diary.at) / DAY, np.array(diary.value), np.array(diary.after_meal)
         start = day[0]
         while start < day[-1] - SHORTEST:
             inside = (day >= start) & (day < start + LONGEST)
             if np.ptp(day[inside]) >= SHORTEST:
-                made.append(
-                    Stream(GLUCOSE, diary.person, day[inside] - np.floor(day[inside][0]), value[inside])
-                )
+                since = day[inside] - np.floor(day[inside][0])
+                made.append(Stream(GLUCOSE, diary.person, since, value[inside], after_meal=fed[inside]))
             start += LONGEST
     return made
 
@@ -136,7 +144,9 @@ def changed(stream: Stream, scenario: str, size: float, rise: float, onset: floa
         value = np.clip(stream.value * np.exp(np.log(size) * arrived), 19.0, 601.0)
     else:
         value = np.round(stream.value + size * arrived)
-    return Stream(stream.shape, stream.person, stream.day, value, scenario, onset, rise)
+    return Stream(
+        stream.shape, stream.person, stream.day, value, scenario, onset, rise, after_meal=stream.after_meal
+    )
 
 
 def every_change(
@@ -162,8 +172,7 @@ def walk(streams: Sequence[Stream]) -> list[Floats]:
     """What the bank sees at every reading of every stream, by the memory that runs live: features, then plain distance."""
     shape = streams[0].shape
     people, against = PEOPLE[shape.quantities[0]], drift.bank(shape.slots // shape.slots_a_day)
-    block = np.zeros(len(streams), DTYPES[shape.kind])
-    block["layout"] = LAYOUT
+    block = blank(shape, len(streams))
     seen: list[list[Floats]] = [[] for _ in streams]
     for turn in range(max(len(stream.day) for stream in streams)):
         rows = np.array([row for row, stream in enumerate(streams) if turn < len(stream.day)])
@@ -172,7 +181,8 @@ def walk(streams: Sequence[Stream]) -> list[Floats]:
         values[:, 0] = [streams[row].value[turn] for row in rows]
         slot = (at - shape.starts_at * 3600) // shape.seconds
         part, never = block[rows], np.full(len(rows), NO_RESET)
-        stored, tallies = stored_form(shape, values)
+        fed = [(of := streams[row].after_meal) is not None and bool(of[turn]) for row in rows]
+        stored, tallies = stored_form(shape, values, np.array(fed))
         learn(
             part,
             shape,
@@ -185,6 +195,8 @@ def walk(streams: Sequence[Stream]) -> list[Floats]:
         )
         block[rows] = part
         past = _first_quantity(look_back(part, shape, slot, never), len(shape.quantities))
+        if shape is GLUCOSE:
+            past = meals.without(past, meals.heard(past, shape))
         robust = baseline.settle(past, people, shape.slots_a_day)
         trust = past.trust * drift.ANCHOR_SHARE
         held = drift.hold(robust, np.where(trust > 0, past.anchor - robust.centre, 0.0), trust, against)
@@ -202,7 +214,7 @@ def _first_quantity(past: Past, many: int) -> Past:
         there=past.there[::many],
         anchor=past.anchor[::many],
         trust=past.trust[::many],
-        tallies=(),
+        tallies=past.tallies,
     )
 
 

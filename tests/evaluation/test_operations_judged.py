@@ -28,6 +28,7 @@ def fingersticks():
                     "effective_at": row["ts"],
                     "kind": "glucose",
                     "glucose_mgdl": value,
+                    "context": row["context"],
                 },
                 line=line,
             )

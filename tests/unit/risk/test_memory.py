@@ -34,11 +34,16 @@ def test_the_order_of_arrival_does_not_matter_inside_the_window(told, chance):
 
 @settings(max_examples=25, deadline=None)
 @given(
-    st.lists(st.tuples(minutes, st.integers(25, 500)), min_size=1, max_size=24, unique_by=lambda r: r[0]),
+    st.lists(
+        st.tuples(minutes, st.integers(25, 500), st.sampled_from([None, "after_meal"])),
+        min_size=1,
+        max_size=24,
+        unique_by=lambda r: r[0],
+    ),
     st.randoms(),
 )
 def test_the_order_of_fingersticks_does_not_matter_inside_the_window(told, chance):
-    readings = [a_reading(minute / 1440, glucose=float(value)) for minute, value in told]
+    readings = [a_reading(minute / 1440, glucose=float(value), context=said) for minute, value, said in told]
     shuffled = list(readings)
     chance.shuffle(shuffled)
     assert remember(readings) == remember(shuffled)

@@ -36,9 +36,10 @@ def diaries(draw):
             max_size=30,
         )
     )
-    sticks = draw(st.lists(st.tuples(st.integers(0, 90 * 24), st.integers(20, 500)), max_size=20))
+    contexts = st.sampled_from([None, "fasting", "after_meal", "after_meal"])
+    sticks = draw(st.lists(st.tuples(st.integers(0, 90 * 24), st.integers(20, 500), contexts), max_size=20))
     return [a_reading(h / 24, systolic=float(s), diastolic=float(d)) for h, s, d in cuffs] + [
-        a_reading(h / 24, glucose=float(g)) for h, g in sticks
+        a_reading(h / 24, glucose=float(g), context=told) for h, g, told in sticks
     ]
 
 

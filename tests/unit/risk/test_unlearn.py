@@ -45,10 +45,11 @@ PRESSURES = st.builds(
     st.integers(40, 140).map(float) | st.none(),
 )
 GLUCOSES = st.builds(
-    lambda m, g, b: reading(m, Kind.GLUCOSE, glucose=None if b else g, beyond=b),
+    lambda m, g, b, c: reading(m, Kind.GLUCOSE, glucose=None if b else g, beyond=b, context=c),
     st.integers(1, 60 * 24 * 40),
     st.integers(20, 600).map(float),
     st.sampled_from([None, None, None, Beyond.HI, Beyond.LO]),
+    st.sampled_from([None, "before_meal", "after_meal"]),
 )
 
 
