@@ -18,6 +18,7 @@ SILENT_AFTER: Final = timedelta(minutes=5)  # several heartbeats missed
 CLOCK_OFF: Final = timedelta(minutes=5)
 NEARLY_FULL: Final = 0.8
 WEAK_BATTERY: Final = 20
+SKIPPED_AFTER: Final = timedelta(days=2)
 IN_STEP: Final = timedelta(seconds=30)  # a heartbeat's own way here takes a moment
 CLOCKS_SINCE: Final = 2020
 """No agent is older: a clock that shows an earlier year was never set."""
@@ -49,10 +50,10 @@ GATEWAYS: Final = """
      WHERE g.revoked_at IS NULL ORDER BY g.gateway_id"""
 DEVICES: Final = """
     SELECT d.device_id, d.model, d.family, d.shared, d.battery_percent, d.last_event, d.last_event_at, a.patient_id, a.slot,
-           last.effective_at, last.received_at, last.gateway_id
+           last.effective_at, last.received_at, last.gateway_id, last.time_confidence
       FROM ingest.device d
       LEFT JOIN ingest.device_assignment a ON a.device_id = d.device_id AND a.period @> %(now)s
-      LEFT JOIN LATERAL (SELECT r.effective_at, r.received_at, r.gateway_id FROM ingest.reading r
+      LEFT JOIN LATERAL (SELECT r.effective_at, r.received_at, r.gateway_id, r.time_confidence FROM ingest.reading r
                           WHERE r.patient_id = a.patient_id AND r.device_id = d.device_id
                           ORDER BY r.effective_at DESC LIMIT 1) last ON true
      ORDER BY d.device_id, a.slot"""
@@ -173,9 +174,17 @@ def device_state(
         return "warn", f"battery {row['battery_percent']:.0f} %"
     if row["effective_at"] is None:
         return "warn", "no reading yet"
-    if now - row["effective_at"] < timedelta(days=2):
+    if row["time_confidence"] == "suspect":
+        return "warn", "its clock is wrong"
+    if now - row["effective_at"] < SKIPPED_AFTER:
         return "ok", "measuring"
-    gateway = gateways.get(row["gateway_id"])
+    return _silence(row, gateways.get(row["gateway_id"]))
+
+
+def _silence(row: Mapping[str, Any], gateway: tuple[str, str] | None) -> tuple[str, str]:
+    """Why nothing comes: the way here first, then what the device last said, then the patient."""
     if gateway is not None and gateway[0] == "bad":
         return "bad", f"gateway {gateway[1]}"
+    if row["last_event"] == "reminder_cleared" and row["last_event_at"] > row["effective_at"]:
+        return "warn", "reminder cleared without measuring"
     return "warn", "not measured for days"
