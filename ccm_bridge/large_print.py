@@ -5,7 +5,7 @@ from datetime import datetime
 from fpdf import FPDF
 from fpdf.enums import MethodReturnValue, XPos, YPos
 
-from ccm_bridge.packet_pdf import ACCENT, INK, MUTED, fonts_of
+from ccm_bridge.paper import ACCENT, INK, MUTED, fonts_of
 from ccm_bridge.plain import Sheet
 
 SIZES = {"heading": 21.0, "subheading": 18.0, "text": 18.0, "item": 18.0, "loud": 18.0}

@@ -1,19 +1,17 @@
 """The audit packet on paper: what was supported, why, by whose minutes, and the proof; from the packet's own data."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from datetime import datetime
-from importlib import resources
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from fpdf import FPDF, FontFace
-from fpdf.enums import TableBordersLayout, TableCellFillMode, XPos, YPos
+from fpdf.enums import XPos, YPos
 
 from ccm_bridge.billing.words import counted
+from ccm_bridge.ledger import ACTIVITIES
+from ccm_bridge.paper import INK, MUTED, Paper
 from ccm_bridge.tasks import move_words
 
-INK, MUTED, LINE, ACCENT, TINT = (20, 35, 46), (77, 97, 110), (205, 209, 205), (11, 92, 120), (244, 246, 245)
-SIDE = 16  # mm
 FOUND = {
     "MET": "met",
     "WARN": "look",
@@ -23,18 +21,6 @@ FOUND = {
 }
 
 
-def fonts_of(paper: FPDF) -> None:
-    """The faces that every paper of ours is set in: they hold all letters that names are written with."""
-    fonts = resources.files("ccm_bridge") / "fonts"
-    for family, style, name in (
-        ("sans", "", "DejaVuSans"),
-        ("sans", "B", "DejaVuSans-Bold"),
-        ("mono", "", "DejaVuSansMono"),
-    ):
-        with resources.as_file(fonts / f"{name}.ttf") as file:
-            paper.add_font(family, style, file)
-
-
 POOLS = {
     "CCM_STAFF": "CCM by staff",
     "CCM_PERSONAL": "CCM by the practitioner",
@@ -42,76 +28,6 @@ POOLS = {
     "PCM_PERSONAL": "PCM by the practitioner",
 }
 """What the month's counted minutes are called."""
-
-
-class Paper(FPDF):
-    """Letter paper with the packet's foot: whose month, which page, and the hash that binds the pages together."""
-
-    def __init__(self, foot: str) -> None:
-        super().__init__(format="letter")
-        self._foot = foot
-        fonts_of(self)
-        self.set_margins(SIDE, 14, SIDE)
-        self.set_auto_page_break(auto=True, margin=18)
-        self.set_text_shaping(False)
-
-    def footer(self) -> None:
-        self.set_y(-13)
-        self.set_font("sans", size=6.5)
-        self.set_text_color(*MUTED)
-        self.cell(0, 4, f"{self._foot}   ·   page {self.page_no()} of {{nb}}", align="C")
-
-    # Pieces
-
-    def head(self, words: str) -> None:
-        if self.get_y() > self.h - 45:
-            self.add_page()
-        self.ln(3)
-        self.set_font("sans", "B", 11)
-        self.set_text_color(*ACCENT)
-        self.cell(0, 7, words, new_x=XPos.LMARGIN, new_y=YPos.NEXT)
-        self.set_draw_color(*LINE)
-        self.line(SIDE, self.get_y(), self.w - SIDE, self.get_y())
-        self.ln(1.5)
-
-    def say(self, words: str, *, size: float = 8.5, muted: bool = False) -> None:
-        self.set_font("sans", size=size)
-        self.set_text_color(*(MUTED if muted else INK))
-        self.multi_cell(0, size * 0.52, words, align="L", new_x=XPos.LMARGIN, new_y=YPos.NEXT)
-
-    def pairs(self, rows: Iterable[tuple[str, str]]) -> None:
-        """Names on the left, what is known on the right."""
-        for name, words in rows:
-            self.set_font("sans", size=8)
-            self.set_text_color(*MUTED)
-            top = self.get_y()
-            self.multi_cell(38, 4.4, name, new_x=XPos.RIGHT, new_y=YPos.TOP)
-            below = self.get_y() + 4.4
-            self.set_xy(SIDE + 40, top)
-            self.set_text_color(*INK)
-            self.multi_cell(
-                self.w - 2 * SIDE - 40, 4.4, words or "–", align="L", new_x=XPos.LMARGIN, new_y=YPos.NEXT
-            )
-            self.set_y(max(self.get_y(), below))
-
-    def rows(self, widths: Sequence[float], heads: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
-        self.set_font("sans", size=7.2)
-        self.set_text_color(*INK)
-        self.set_draw_color(*LINE)
-        with self.table(
-            col_widths=tuple(widths),
-            text_align="LEFT",
-            borders_layout=TableBordersLayout.HORIZONTAL_LINES,
-            headings_style=FontFace(emphasis="BOLD", color=MUTED, size_pt=7),
-            cell_fill_color=TINT,
-            cell_fill_mode=TableCellFillMode.NONE,
-            line_height=3.7,
-            padding=(0.7, 1.2, 0.7, 1.2),
-            v_align="TOP",
-        ) as table:
-            table.row(tuple(heads))
-            for cells in rows:
-                table.row(tuple(cells))
 
 
 def pdf(plain: Mapping[str, Any], *, codes: Mapping[str, str]) -> bytes:
@@ -270,7 +186,7 @@ def _minutes(paper: Paper, plain: Mapping[str, Any], zone: ZoneInfo) -> None:
                 e["program"],
                 f"{e['staff_name']}, {e['credential']}\n{'timer' if e['source'] == 'timer' else 'by hand, attested'}",
                 (
-                    f"{e['activity'].replace('_', ' ')}; {e['contact'].replace('_', ' ')}"
+                    f"{ACTIVITIES.get(e['activity'], e['activity'])}; {e['contact'].replace('_', ' ')}"
                     f"{' with ' + e['contact_with'] if e['contact_with'] else ''}{', live' if e['interactive'] else ''}. "
                     f"{e['note']}{' Outcome: ' + e['outcome'] if e['outcome'] else ''}"
                 ),
@@ -298,7 +214,7 @@ def _devices(paper: Paper, plain: Mapping[str, Any], zone: ZoneInfo) -> None:
         paper.ln(1)
         paper.rows(
             (30, 46, 38, 22, 48),
-            ("Measured", "Value", "Device, gateway", "Received", "SHA-256 of the bytes as they came"),
+            ("Measured", "Value", "Device, gateway", "Received", "SHA-256 of the bytes"),
             [
                 (
                     _at(r["effective_at"], zone),
