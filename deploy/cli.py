@@ -8,7 +8,7 @@ from pathlib import Path
 import typer
 
 from ccm_bridge.cli import app as ccm
-from deploy import failpoints, logs
+from deploy import failpoints
 from deploy.native.cli import app as native
 from deploy.settings import Settings, SettingsError, read
 from ingest.assignment_cli import app as assignment
@@ -56,6 +56,8 @@ def of_the_fleet(context: typer.Context) -> None:
     if context.invoked_subcommand in FLEET:
         here()
     elif context.invoked_subcommand in AT_HOME:
+        from deploy import logs
+
         logs.configure("gateway", human=sys.stderr.isatty())
 
 
@@ -89,7 +91,7 @@ def settings() -> Settings:
 @app.command()
 def run(service: Service) -> None:
     """Run one service in the foreground until SIGTERM."""
-    from deploy import main
+    from deploy import logs, main
     from deploy.lifecycle import live
 
     begun = main.service(service)

@@ -100,6 +100,7 @@ def up(
     import sys
     import time
 
+    from deploy.native import playing
     from deploy.native.services import BY_HAND, PLAYERS
     from deploy.native.stack import ROOT
 
@@ -148,14 +149,14 @@ def up(
             fleet.watch(stack.folder, stack.given)
             if "mosquitto" in stack.ours:
                 for gateway in PLAYERS:
-                    fleet.play(
-                        stack.issue(gateway), stack.mqtt, stack.folder / "gateways" / f"{gateway}.sqlite"
-                    )
+                    fleet.play(stack.issue(gateway), stack.mqtt, playing.outbox(stack.folder, gateway))
                 stack.issue(BY_HAND)
             else:
                 typer.echo("  no gateway plays: certificates for a broker of your own are yours to make")
             typer.echo(f"\nLamplight is up at {url}   ({time.monotonic() - began:.0f} s)\n")
             typer.echo("  " + lamplight("demo", "sign-ins").replace("\n", "\n  "))
+            if demo := playing.look(stack.folder, PLAYERS):
+                typer.echo("\n  " + "\n  ".join(playing.words(demo)))
             typer.echo("\n./lamplight status says how it goes; make down stops it and keeps the data.")
 
 

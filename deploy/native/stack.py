@@ -32,7 +32,6 @@ from pathlib import Path
 from types import TracebackType
 from typing import Protocol, Self
 
-from ccm_bridge.anchor_store import load_or_make_key
 from deploy import bus
 from deploy.native import kafka_node, mosquitto, postgres
 from deploy.native.certificates import BRIDGE, Authority, Credential
@@ -263,6 +262,8 @@ class Stack:
         """The file with the key that signs this folder's ledgers; made once: the service only loads it."""
         path = self.folder / "anchor.pem"
         if not path.exists():
+            from ccm_bridge.anchor_store import load_or_make_key  # noqa: PLC0415 - once; half a room comes with it
+
             self.folder.mkdir(parents=True, exist_ok=True)
             load_or_make_key(path)
         return str(path)

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from typing import Any
@@ -11,6 +12,7 @@ import psycopg
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import KafkaError
 
+from deploy.native import playing
 from deploy.native.services import MAILBOX, WATCHMAN, Fleet
 from deploy.native.stack import SETTINGS_OF, Stack
 
@@ -45,6 +47,7 @@ class Status:
         default_factory=dict
     )  # of the demo; one that played to its end is not up
     versions: dict[str, str] = field(default_factory=dict)
+    demo: dict[str, Any] | None = None  # how far its diaries are; None: none plays here
     lag: dict[str, int] | None = None  # room → records of its topic not yet served
     figures: dict[str, Any] = field(default_factory=dict)
 
@@ -60,7 +63,7 @@ class Status:
 
 
 def look(stack: Stack, fleet: Fleet) -> Status:
-    """Ask everything, each with a short patience; what does not answer is told as such."""
+    """Ask everything at once, each with a short patience; what does not answer is told as such."""
     seen = Status()
     with contextlib.suppress(KeyError):
         seen.url = stack.given.get("LAMPLIGHT_PUBLIC_URL") or f"http://127.0.0.1:{stack.ports['web']}"
@@ -79,27 +82,31 @@ def look(stack: Stack, fleet: Fleet) -> Status:
         }
     for service in fleet.services:
         birth = stack.processes.alive(service.name)
-        seen.services[service.name] = {
-            "up": birth is not None,
-            "ready": birth is not None and fleet.ready(service.name),
-            "pid": birth.pid if birth else None,
-        }
+        seen.services[service.name] = {"up": birth is not None, "pid": birth.pid if birth else None}
     for name in stack.processes.names():
         if name not in seen.servers and name not in seen.services:
             birth = stack.processes.alive(name)
             seen.gateways[name] = {"up": birth is not None, "pid": birth.pid if birth else None}
-    if all(server["up"] for server in seen.servers.values()):
-        with contextlib.suppress(psycopg.Error):
-            seen.versions = stack.versions()
-        told = stack.environment()
-        with (
-            contextlib.suppress(psycopg.Error),
-            psycopg.connect(told["LAMPLIGHT_DATABASE"], connect_timeout=3) as conn,
-        ):
-            seen.figures = {name: _ask(conn, question) for name, question in FIGURES.items()}
-            with contextlib.suppress(KafkaError, TimeoutError, psycopg.Error):
-                seen.lag = asyncio.run(_lag(conn, told["LAMPLIGHT_KAFKA"]))
+    seen.demo = playing.look(stack.folder, [name for name, it in seen.gateways.items() if it["up"]])
+    with ThreadPoolExecutor() as asking:
+        ready = {name: asking.submit(fleet.ready, name) for name, it in seen.services.items() if it["up"]}
+        if all(server["up"] for server in seen.servers.values()):
+            dsn = stack.given.get("LAMPLIGHT_DATABASE") or stack.dsn("lamplight_pipeline")
+            counting = asking.submit(_count, seen, dsn, stack.kafka)
+            with contextlib.suppress(psycopg.Error):
+                seen.versions = stack.versions()
+            counting.result()
+        for name, it in seen.services.items():
+            it["ready"] = name in ready and ready[name].result()
     return seen
+
+
+def _count(seen: Status, dsn: str, bootstrap: str) -> None:
+    """The figures, and what each room has still to serve."""
+    with contextlib.suppress(psycopg.Error), psycopg.connect(dsn, connect_timeout=3) as conn:
+        seen.figures = {name: _ask(conn, question) for name, question in FIGURES.items()}
+        with contextlib.suppress(KafkaError, TimeoutError, psycopg.Error):
+            seen.lag = asyncio.run(_lag(conn, bootstrap))
 
 
 def _ask(conn: psycopg.Connection, question: str) -> Any:
@@ -151,6 +158,8 @@ def screen(seen: Status) -> str:
         f"  {name:<12}{DOING.get(name, 'playing') if it['up'] else 'ended':<12}{_pid(it)}"
         for name, it in seen.gateways.items()
     ]
+    if seen.demo:
+        lines += ["", *(f"  {line}" for line in playing.words(seen.demo))]
     if seen.versions:
         lines += ["", "  " + ", ".join(f"{name} {version}" for name, version in seen.versions.items())]
     if seen.figures:

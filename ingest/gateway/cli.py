@@ -99,7 +99,12 @@ def run(gateway_id: Id, outbox: Keep, broker: Broker, ca: Ca, cert: Cert, key: K
             clock=_now,
             stopping=_stopping(),
         )
-        typer.echo(f"{sent.acked} acknowledged, {sent.refused} refused, {sent.unsent} unanswered", err=True)
+        why = f" ({', '.join(sent.reasons)})" if sent.reasons else ""
+        typer.echo(
+            f"{sent.acked} acknowledged, {sent.refused} refused{why}, {sent.unsent} unanswered", err=True
+        )
+        if sent.known:
+            typer.echo(f"{sent.known} sent before: a line without an id is named by its bytes", err=True)
 
     asyncio.run(feed())
 

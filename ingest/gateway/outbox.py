@@ -2,7 +2,7 @@
 
 import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from datetime import datetime, timedelta
 from pathlib import Path
 from types import TracebackType
@@ -43,6 +43,14 @@ class Row(NamedTuple):
     payload: bytes
 
 
+def peek(path: Path, note: str) -> tuple[int, str | None]:
+    """How many rows of an outbox are unsent, and one of its notes; for whoever is not its agent: nothing is written."""
+    with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, timeout=1)) as db:
+        (unsent,) = db.execute("SELECT count(*) FROM outbox WHERE state = 0").fetchone()
+        found = db.execute("SELECT value FROM note WHERE name = ?", (note,)).fetchone()
+    return int(unsent), found and str(found[0])
+
+
 class Outbox:
     """One SQLite file. What `put` returned from survives a power cut; a row is unsent until it is settled.
 
@@ -70,7 +78,6 @@ class Outbox:
             "PRAGMA synchronous = FULL"
         )  # each commit reaches the disk, not only the operating system
         self._db.executescript(SCHEMA)
-        self._page = int(self._db.execute("PRAGMA page_size").fetchone()[0])
         self._page = int(self._db.execute("PRAGMA page_size").fetchone()[0])
         self.depth: int = self._db.execute("SELECT count(*) FROM outbox WHERE state = 0").fetchone()[0]
 
@@ -144,10 +151,17 @@ class Outbox:
         found = self._db.execute("SELECT value FROM note WHERE name = ?", (name,)).fetchone()
         return None if found is None else str(found[0])
 
-    def counts(self) -> tuple[int, int, int]:
-        """How many rows are acknowledged, refused, unsent."""
-        found = dict(self._db.execute("SELECT state, count(*) FROM outbox GROUP BY state").fetchall())
+    def counts(self, since: datetime | None = None) -> tuple[int, int, int]:
+        """How many rows are acknowledged, refused (`since` then), unsent."""
+        begun = since.timestamp() if since is not None else 0.0
+        query = "SELECT state, count(*) FROM outbox WHERE state = 0 OR settled_at >= ? GROUP BY state"
+        found = dict(self._db.execute(query, (begun,)).fetchall())
         return found.get(ACKED, 0), found.get(REFUSED, 0), found.get(UNSENT, 0)
+
+    def reasons(self, since: datetime) -> list[str]:
+        """Why rows were refused since then, each reason once."""
+        query = "SELECT DISTINCT reason FROM outbox WHERE state = 2 AND settled_at >= ? ORDER BY reason"
+        return [reason for (reason,) in self._db.execute(query, (since.timestamp(),))]
 
     @property
     def fullness(self) -> float:

@@ -19,19 +19,20 @@ from ingest import wire
 from ingest.gateway.agent import RENEW, Agent
 from ingest.gateway.credential import Files
 from ingest.gateway.outbox import Outbox
-from ingest.gateway.player import Frame, Part, Start, play, score, start
+from ingest.gateway.player import BEGUN, PLAYED, Frame, Part, Start, play, score, start
 from ingest.mqtt import Broker, Will, dial
 
 T = TypeVar("T")
-BEGUN, PLAYED = "begun", "played"  # notes in the outbox
 
 
 class Sent(NamedTuple):
-    """What became of everything the outbox ever held and still keeps."""
+    """What became of it: what was settled this time, and what still waits from any."""
 
     acked: int
     refused: int
     unsent: int
+    reasons: list[str]  # of the refusals
+    known: int  # lines that the outbox had before
 
 
 @asynccontextmanager
@@ -110,19 +111,21 @@ async def feed(
     stopping: asyncio.Event,
 ) -> Sent:
     """Send lines, each one canonical JSON; return when all are answered for, or at `stopping`."""
+    begun = clock()
     async with gateway(gateway_id, outbox, broker, clock=clock, stopping=stopping) as (agent, kept):
         chunks = _read(source)
-        rest = b""
+        rest, known = b"", 0
         while (chunk := await _unless(stopping, chunks.get())) is not None:
             *lines, rest = (rest + chunk).split(b"\n")
             if not chunk:
                 lines.append(rest)
-            await agent.take_in([named(gateway_id, line.strip()) for line in lines if line.strip()])
+            readings = [named(gateway_id, line.strip()) for line in lines if line.strip()]
+            known += len(readings) - await agent.take_in(readings)
             if not chunk:
                 break
         while kept.depth and await _unless(stopping, agent.settled.wait()):
             agent.settled.clear()
-        return Sent(*kept.counts())
+        return Sent(*kept.counts(begun), kept.reasons(begun), known)
 
 
 async def renew(

@@ -11,6 +11,7 @@ import msgspec
 
 from ingest.gateway.diary import Entry, message
 
+BEGUN, PLAYED = "begun", "played"  # notes in the outbox: the Start, and how many frames were handed over
 DAY = timedelta(days=1)
 HANDED_OVER = timedelta(minutes=1)  # from measurement to the gateway
 HISTORY_BATCH = 250
@@ -23,6 +24,15 @@ class Part(NamedTuple):
     zone: tzinfo
     entries: Sequence[Entry]
     ahead_days: int
+
+
+class Progress(NamedTuple):
+    """How far the playing is."""
+
+    day: int  # of those that are played, the one being played
+    of: int
+    last_day_at: datetime  # when the last of them begins, real time
+    caught_up_at: datetime  # from then on the diaries go on as time goes by
 
 
 class Start(msgspec.Struct, frozen=True):
@@ -60,6 +70,25 @@ class Start(msgspec.Struct, frozen=True):
             return self.live_from + (real - self.began) * (DAY.total_seconds() / self.seconds_per_day)
         passed = (real - turned) * (DAY.total_seconds() / pace)
         return real if passed >= real - slow_from else slow_from + passed
+
+    def progress(self, real: datetime) -> Progress:
+        """How far the playing is at this time.
+
+        >>> noon = datetime(2026, 3, 2, 12, tzinfo=UTC)
+        >>> start = Start(noon, noon - 10 * DAY, 6.0, noon.date(), last_day_seconds=600.0)
+        >>> [start.progress(noon + timedelta(seconds=s)).day for s in (0, 27, 54, 9_999)]
+        [1, 5, 10, 10]
+        >>> begun = start.progress(noon)
+        >>> (begun.of, begun.last_day_at - noon, start.clock(begun.caught_up_at) - begun.caught_up_at < timedelta(seconds=1))
+        (10, datetime.timedelta(seconds=54), True)
+        """
+        slow_from, turned, pace = self._turn()
+        ahead = DAY.total_seconds() / pace - 1  # how much faster than real time the last day goes
+        of = max(1, (self.began - self.live_from) // DAY)
+        day = (self.clock(real) - self.live_from) // DAY + 1
+        return Progress(
+            min(day, of), of, turned, turned + (turned - slow_from) / ahead if ahead > 0 else turned
+        )
 
     def due(self, simulated: datetime) -> datetime:
         """The real time at which the simulated clock shows this."""
