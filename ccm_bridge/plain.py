@@ -57,6 +57,15 @@ def sentence(words: str) -> str:
     return words if not words or words[-1] in ".!?:" else f"{words}."
 
 
+def day_words(day: date) -> str:
+    """A day as American patients write it.
+
+    >>> day_words(date(2026, 11, 3))
+    'November 3, 2026'
+    """
+    return f"{day:%B} {day.day}, {day.year}"
+
+
 def _who_to_call(enrolled: Enrolment | None, practice: str) -> str:
     manager = f"{enrolled.care_manager_name} at " if enrolled and enrolled.care_manager_name else ""
     return f"{manager}{practice}"
@@ -66,7 +75,7 @@ def plan_copy(plan: Plan, enrolled: Enrolment | None, *, name: str, practice: st
     """The patient's copy of their plan."""
     content = plan.content
     signed = (
-        f"signed by {plan.signed_by_name} on {plan.signed_at.astimezone(zone):%d %B %Y}"
+        f"signed by {plan.signed_by_name} on {day_words(plan.signed_at.astimezone(zone))}"
         if plan.signed_at
         else "a draft, not signed"
     )
@@ -98,7 +107,7 @@ def plan_copy(plan: Plan, enrolled: Enrolment | None, *, name: str, practice: st
         _heading("Who to call"),
         _text(f"Call {_who_to_call(enrolled, practice)}, day or night."),
         Block(kind="loud", text=EMERGENCY),
-        _text(f"We look at this plan again by {plan.review_on:%d %B %Y}."),
+        _text(f"We look at this plan again by {day_words(plan.review_on)}."),
         _text("You can stop this service at any time. It then ends on the last day of that month."),
     ]
     return Sheet(
@@ -205,7 +214,8 @@ def _days(count: int) -> str:
 def _talk(row: Mapping[str, Any], zone: ZoneInfo) -> str:
     whom = row["contact_with"]
     rest = f" talked with {whom}" if whom and whom not in ("patient", "the patient") else " called"
-    return f"{row['start'].astimezone(zone):%d %B}: {row['staff_name']}{rest}."
+    at = row["start"].astimezone(zone)
+    return f"{at:%B} {at.day}: {row['staff_name']}{rest}."
 
 
 # How hard it is to read ------------------------------------------------------------------------------------

@@ -24,7 +24,7 @@ async def test_the_letter_tells_the_month_in_plain_words(clinic):
     for words in (
         "Dear Maria",
         "172 over 96",
-        "03 November: Ana Ruiz",
+        "November 3: Ana Ruiz",
         "Delivered",
         "below 135/85",
         "call 911",

@@ -1,5 +1,6 @@
 """What patients read: the copy of the plan and the letter, to them and to whom they allowed to know; and its reading level."""
 
+from dataclasses import replace
 from datetime import UTC, date, datetime
 from uuid import uuid4
 from zoneinfo import ZoneInfo
@@ -62,7 +63,7 @@ def test_the_copy_says_the_goal_how_often_to_measure_and_whom_to_call():
     )
     assert "Call Ana Ruiz at Elm Street, day or night." in words
     assert EMERGENCY in words
-    assert "signed by Dora Patel on 03 November 2026" in sheet.under
+    assert "signed by Dora Patel on November 3, 2026" in sheet.under
 
 
 def test_the_letter_speaks_to_the_patient_and_about_the_patient_to_the_daughter():
@@ -75,8 +76,8 @@ def test_the_letter_speaks_to_the_patient_and_about_the_patient_to_the_daughter(
     assert "Maria's blood pressure was 148 over 84." in words_of(to_daughter)
     assert " you " not in words_of(to_daughter).partition("Measuring")[2].partition("The goals")[0].lower()
     for sheet in (to_her, to_daughter):
-        assert "03 November: Ana Ruiz called." in words_of(sheet)
-        assert "03 November: Dora Patel talked with Dr. Lund." in words_of(sheet)
+        assert "November 3: Ana Ruiz called." in words_of(sheet)
+        assert "November 3: Dora Patel talked with Dr. Lund." in words_of(sheet)
         assert "Furosemide 20 mg for swelling." in words_of(sheet)
 
 
@@ -90,6 +91,18 @@ def test_our_own_sentences_are_read_by_a_pupil_of_the_sixth_grade():
     )  # fmt: skip
     assert letter(empty, None, name="Maria Gomez", practice="Elm Street", zone=ZONE).grade <= 6
     assert plan_copy(plan, None, name="Maria Gomez", practice="Elm Street", zone=ZONE).grade <= 6
+
+
+SUGARS = [
+    ("a range with its unit", (33, 374), "Your blood sugar went from 33 to 374 mg/dL."),
+    ("one value with its unit", (120, 120), "Your blood sugar was 120 mg/dL."),
+]
+
+
+@pytest.mark.parametrize(("glucose", "said"), [row[1:] for row in SUGARS], ids=[row[0] for row in SUGARS])
+def test_a_sugar_is_told_as(glucose, said):
+    told = replace(TOLD, glucose=glucose)
+    assert said in words_of(letter(told, ENROLLED, name="Maria Gomez", practice="Elm Street", zone=ZONE))
 
 
 def test_nothing_measured_and_nothing_said_is_left_out():
