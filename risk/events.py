@@ -45,9 +45,10 @@ class Evidence(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     value: float
     unit: str  # UCUM: mm[Hg], /min, mg/dL, 1
     window: str  # "this reading", "12 days"
-    comparison: str  # "limit", "own usual"
+    comparison: str  # "limit", "own usual", "needed"
     against: float | None = None
     spread: float | None = None  # of the comparison, same unit
+    said: str = ""  # of data that is missing: the same in a few plain words
 
 
 class Finding(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -71,6 +72,14 @@ class Band(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     when: str = ""  # "before meals", "after meals": which of the readings it is about; none for all of them
     days: int  # distinct days it rests on
     learning: bool = False  # not enough yet: shrunk towards the population
+
+
+class Outlook(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """How likely next week's average home pressure is at or above the limit, or why that is not said."""
+
+    chance: float | None = None  # 0.01 to 0.99
+    reason: str  # one sentence
+    evidence: tuple[Evidence, ...] = ()
 
 
 class Scored(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag="scored"):
@@ -98,6 +107,7 @@ class Scored(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag=
     drift_score: float | None = None
     p_low_24h: float | None = None
     p_low_7d: float | None = None
+    outlook: Outlook | None = None  # of pressure, while a limit of the weekly average holds
     model_version: str
     rules_version: str
 

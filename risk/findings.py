@@ -3,8 +3,10 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
+from risk import missing
 from risk.events import Concern, Evidence, Finding, Tier
 from risk.memory import SITTING
+from risk.missing import Lacks
 from risk.rules import FALL_BELOW, FALL_FROM_USUAL, LINES, Basis, Limits, Line, Side
 
 SITTINGS_LOOKED_AT = 6
@@ -83,6 +85,7 @@ class Facts:
     breached: tuple[Line, ...]
     recent: Sequence[tuple[int, dict[str, float]]]  # rising in time, this reading included
     trends: tuple[Trend, ...] = ()
+    lacks: dict[str, Lacks] = field(default_factory=dict)
     beyond: str | None = None
     cautions: tuple[str, ...] = field(default=())  # device flags worth hearing with the number
 
@@ -124,10 +127,15 @@ def _crossed(line: Line, value: float, facts: Facts) -> Finding:
     tier, parts = line.tier, [_what(line, value, facts)]
     fine = f"{'below' if line.side is Side.ABOVE else 'at or above'} {limit:.0f}{LABELS[line.unit]}."
     clears = f"{CLEARED_BY[line.basis]} {fine}"
+    lacks = facts.lacks.get(line.quantity, Lacks())
+    lacking = {Basis.SITTING: lacks.usual, Basis.TWICE: lacks.meal, Basis.WEEK: lacks.parts_of_day}.get(
+        line.basis, ()
+    )
     if line.confirm:
         over, seen = _raised(line, limit, facts)
         if over < SITTINGS_TO_CONFIRM:
             tier = Tier.WATCH
+            lacking += tuple(missing.sittings(seen, SITTINGS_TO_CONFIRM))
         if seen > 1:
             parts.append(_of_last(over, seen, f"{line.side} {_whose(line, facts)} {limit:.0f}"))
     if line.basis is Basis.TWICE:
@@ -143,7 +151,7 @@ def _crossed(line: Line, value: float, facts: Facts) -> Finding:
         tier=tier,
         reason=_sentence(parts, facts) + step,
         rule=line.rule,
-        evidence=_evidence(line, value, limit, habit),
+        evidence=_evidence(line, value, limit, habit) + lacking * (tier is not Tier.CRITICAL),
         clears=clears,
     )
 
@@ -264,6 +272,7 @@ AT_GOAL = {"systolic": ("systolic-average", 110.0), "diastolic": ("diastolic-ave
 
 def _drifting(trend: Trend, facts: Facts) -> Finding:
     habit, unit = trend.habit, UNITS[trend.quantity]
+    lacks = facts.lacks.get(trend.quantity, Lacks())
     rises = trend.rises
     parts = [
         f"{trend.quantity.capitalize()} has {'risen' if rises else 'fallen'} by {abs(trend.change):.0f}",
@@ -309,6 +318,8 @@ def _drifting(trend: Trend, facts: Facts) -> Finding:
                 comparison="months between chance alerts",
                 against=round(trend.line, 2),
             ),
+            *lacks.week,
+            *lacks.parts_of_day,
         ),
         clears="Readings back inside the own usual for some days, or a clinician's word that this is the new normal.",
     )

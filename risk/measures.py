@@ -185,13 +185,15 @@ class Measures:
     change: Floats
     age: Floats
     now: Floats
-    week: Floats  # NaN with too few half-days
+    times: Ints  # slots measured in the last seven days
+    week: Floats  # their mean; NaN with fewer than WEEK_LEAST
     sitting: Floats
     heard: Floats  # (rows, quantities, 2) drift score of rise and fall, each by its share of the budget
     speaks: Bools  # enough acquaintance for a trend, and measured now
     drift_score: Floats  # (rows,)
     breached: Bools  # (rows, LINES)
     past: Past
+    robust: baseline.Robust
 
 
 @lru_cache(maxsize=64)
@@ -238,7 +240,8 @@ def measure(block: Block, batch: Batch, reading: drift.Learnt) -> Measures:
     months = (
         drift.months(reading, shape.quantities, table(found.rise), table(found.fall)) * enough[:, :, None]
     )
-    week, sitting = table(_week(past, shape)), _sitting(block, batch)
+    times, mean = _week(past, shape)
+    week, sitting = table(mean), _sitting(block, batch)
     return Measures(
         level=table(level),
         spread=table(spread),
@@ -251,6 +254,7 @@ def measure(block: Block, batch: Batch, reading: drift.Learnt) -> Measures:
         change=table(change),
         age=table(found.age),
         now=table(now),
+        times=table(times),
         week=week,
         sitting=sitting,
         heard=months,
@@ -258,6 +262,7 @@ def measure(block: Block, batch: Batch, reading: drift.Learnt) -> Measures:
         drift_score=drift.combined(shape.quantities, months),
         breached=_breached(batch, sitting, week),
         past=past,
+        robust=robust,
     )
 
 
@@ -266,12 +271,12 @@ def _table(column: npt.NDArray[N], rows: int, many: int) -> npt.NDArray[N]:
     return column.reshape(rows, many)
 
 
-def _week(past: Past, shape: Shape) -> Floats:
-    """The mean of the last seven days' slots, NaN with too few of them."""
+def _week(past: Past, shape: Shape) -> tuple[Ints, Floats]:
+    """How many slots of the last seven days were measured, and their mean, NaN with too few of them."""
     there = past.there[:, -7 * shape.slots_a_day :]
     many = there.sum(axis=1)
     mean = past.mean[:, -7 * shape.slots_a_day :].sum(axis=1, dtype=np.float64) / np.maximum(many, 1)
-    return np.where(many >= WEEK_LEAST, mean, np.nan)
+    return many, np.where(many >= WEEK_LEAST, mean, np.nan)
 
 
 def _sitting(block: Block, batch: Batch) -> Floats:

@@ -146,6 +146,14 @@ class Pages:
             pictures=sketch.pictures(shown, [(one.at, one.reason) for one in alerts], zone=zone),
             strips=sketch.strips(shown, 1.0 / plan.budget, zone=zone),
             latest=shown[-1] if shown else None,
+            outlook=next(
+                (
+                    one.outlook
+                    for one in reversed(shown)
+                    if one.outlook and now - one.effective_at < population.LOOKED_AT
+                ),
+                None,
+            ),
             alerts=alerts[::-1],
             lines=_lines(plan.limits, shown),
             budget=plan.budget,

@@ -16,6 +16,8 @@ FORGOTTEN = timedelta(days=90)
 """And after so long nobody looks at what was said."""
 CHANCE_HIGH = 0.4
 """Chance of a low within a day from which lows are said to be likely (pooled: 0.24 of days)."""
+LIKELY = 0.5
+"""Chance from which a week over the limit is said of somebody who is calm: likelier than not."""
 OUTSIDE_LEAST = 3
 """Readings outside the own band in a week that are more than the one in twenty that chance puts there."""
 WIDE = 1.6
@@ -224,6 +226,14 @@ def _wide(recent: Sequence[Scored]) -> Iterator[Place]:
 
 
 def _calm(latest: Scored) -> str:
+    chance = latest.outlook.chance if latest.outlook else None
+    likely = chance is not None and chance >= LIKELY
+    return _normal(latest) + (
+        f" {chance:.0%} likely that next week's average is at or above the limit." if likely else ""
+    )
+
+
+def _normal(latest: Scored) -> str:
     if latest.findings:
         return latest.findings[0].reason
     if not latest.bands:

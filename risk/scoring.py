@@ -16,12 +16,12 @@ from uuid import UUID
 import numpy as np
 
 from ingest.events import Kind, Reading, fact_id
-from risk import baseline, drift, meals, rules
-from risk.events import Band, Concern, Finding, Scored, Tier
+from risk import baseline, drift, meals, missing, outlook, rules
+from risk.events import Band, Concern, Finding, Outlook, Scored, Tier
 from risk.findings import LABELS, UNITS, Facts, Habit, Trend, findings
 from risk.forecast import Forecast
 from risk.measures import DRIFT_EASES_AT, NO_PLAN, Batch, Measures, Plan, measure, take_in, take_out
-from risk.memory import GLUCOSE, SHAPES, Block, Bools, Floats, Shape, empty, pack, unpack
+from risk.memory import GLUCOSE, PRESSURE, SHAPES, Block, Bools, Floats, Shape, empty, pack, unpack
 from risk.rules import LINES, Basis
 
 CAUTIONS = ("movement", "cuff_loose", "irregular_pulse")
@@ -44,9 +44,8 @@ class Model:
 
     @property
     def version(self) -> str:
-        return (
-            f"{self.reading.version}+{self.forecast.version if self.forecast else 'none'}+{baseline.VERSION}"
-        )
+        glucose = self.forecast.version if self.forecast else "none"
+        return f"{self.reading.version}+{glucose}+{baseline.VERSION}+{outlook.VERSION}"
 
 
 def score(
@@ -134,6 +133,7 @@ class _Sheet:
     meals: list[int]
     drift_score: list[float]
     chances: tuple[list[float | None], list[float | None]] | None
+    high: list[float]  # chance of a high week; of glucose none
 
     @classmethod
     def of(cls, block: Block, batch: Batch, measures: Measures, model: Model) -> "_Sheet":
@@ -167,6 +167,9 @@ class _Sheet:
             meals=measures.meals.tolist(),
             drift_score=measures.drift_score.round(4).tolist(),
             chances=_chances(block, batch, measures, model),
+            high=outlook.chances(measures.robust, batch.limits).round(4).tolist()
+            if batch.shape is PRESSURE
+            else [],
         )
 
     def scored(self, row: int, reading: Reading, plan: Plan) -> Scored:
@@ -204,8 +207,19 @@ class _Sheet:
             drift_score=drift_score if heard and drift_score > 0 else None,
             p_low_24h=self.chances[0][row] if self.chances is not None and heard else None,
             p_low_7d=self.chances[1][row] if self.chances is not None and heard else None,
+            outlook=self._outlook(row, plan) if self.high and heard else None,
             model_version=self.version,
             rules_version=rules.VERSION,
+        )
+
+    def _outlook(self, row: int, plan: Plan) -> Outlook | None:
+        measures = self.measures
+        return outlook.outlook(
+            self.high[row],
+            days=int(measures.days[row, 0]),
+            times=int(measures.times[row, 0]),
+            week=measures.week[row].tolist(),
+            limits=plan.limits,
         )
 
     def _bands(self, row: int, reading: Reading, values: dict[str, float]) -> tuple[Band, ...]:
@@ -255,6 +269,17 @@ class _Sheet:
             if trends or any(LINES[p].basis is not Basis.WEEK for p in places)
             else (),
             trends=trends,
+            lacks={
+                name: missing.lacks(
+                    measures.past.there[row * len(shape.quantities) + q],
+                    shape,
+                    int(self.batch.slot[row]),
+                    measured=int(measures.days[row, q]),
+                    times=int(measures.times[row, q]),
+                    context=reading.context,
+                )
+                for q, name in enumerate(shape.quantities)
+            },
             beyond=None if reading.beyond is None else reading.beyond.value,
             cautions=tuple(flag for flag in CAUTIONS if flag in reading.flags),
         )

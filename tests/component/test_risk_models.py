@@ -76,15 +76,15 @@ async def test_a_shadow_scores_beside_and_changes_nothing_that_anybody_is_told(
 ):
     assert (await command.place(trained(loud=1.0))).exit_code == 0
     live, shadow = await models(Secret(fresh_database.pipeline))
-    assert (live.version, shadow.version) == ("drift-3+glucose-1+usual-2", "drift-next+glucose-1+usual-2")
+    assert (live.version, shadow.version) == ("drift-3+glucose-1+usual-2+outlook-1", "drift-next+glucose-1+usual-2+outlook-1")
     readings = diary()
     told = await serve(pipeline, RiskRoom(live, shadow=shadow), readings)
     ((many, versions, loudest),) = await rows(
         pipeline, "SELECT count(*), array_agg(DISTINCT model_version), max(drift_score) FROM risk.shadow"
     )
-    assert (many, versions) == (len(readings), ["drift-next+glucose-1+usual-2"])
+    assert (many, versions) == (len(readings), ["drift-next+glucose-1+usual-2+outlook-1"])
     assert loudest > max(one.drift_score or 0 for one in told)
-    assert {one.model_version for one in told} == {"drift-3+glucose-1+usual-2"}
+    assert {one.model_version for one in told} == {"drift-3+glucose-1+usual-2+outlook-1"}
 
 
 async def test_what_the_shadow_said_long_ago_is_let_go(pipeline):
@@ -145,7 +145,7 @@ async def test_promotion_shows_both_cards_wants_a_reason_and_enough_readings(
     assert done.exit_code == 0, done.output
     assert "scored beside each other: 600 readings of 6 patients" in done.output
     live, shadow = await models(Secret(fresh_database.web))  # the pages may know which model is live
-    assert (live.version, shadow) == ("drift-next+glucose-1+usual-2", None)
+    assert (live.version, shadow) == ("drift-next+glucose-1+usual-2+outlook-1", None)
     assert "drift-next       drift    live" in (await command("list")).output
     assert (await command("retire", "drift-next", "--by", "Dr. Stone", "--reason", "too loud")).exit_code == 0
     live, _ = await models(Secret(fresh_database.pipeline))

@@ -60,6 +60,7 @@ SCORERS = [
     Scorer("glucose drift", stick, 150, +1, lambda scored: scored.drift_score),
     Scorer("low within a day", stick, 110, -1, lambda scored: scored.p_low_24h, highest=1.0),
     Scorer("low within a week", stick, 110, -1, lambda scored: scored.p_low_7d, highest=1.0),
+    Scorer("a high week", cuff, 128, +1, lambda scored: scored.outlook.chance, highest=1.0),
 ]
 
 

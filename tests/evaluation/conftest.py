@@ -11,7 +11,7 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 DATA = Path(__file__).parent / "data"
-SECTIONS = ("drift", "other drifts", "glucose drift", "meals", "low glucose", "operations")
+SECTIONS = ("drift", "other drifts", "glucose drift", "meals", "low glucose", "high pressure", "operations")
 INTRODUCTION = """# How well the scorer does
 
 Decision support on public research data: fingersticks of people with type 1 diabetes around 1990, continuous glucose of people with
