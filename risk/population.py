@@ -57,7 +57,7 @@ AVERAGES = frozenset(line.rule for line in LINES if line.basis is Basis.WEEK)
 """A week's mean over the goal is a level, not a change: it is said, and moves nobody out of `Stable`."""
 
 
-class Place(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+class Place(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """One bucket that fits somebody, why, and how much it matters."""
 
     bucket: Bucket
@@ -69,7 +69,7 @@ class Place(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 SILENCE = Place(bucket=Bucket.SILENT, reason="Nothing measured in three months.", tier=Tier.ROUTINE)
 
 
-class Latest(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+class Latest(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """As much of somebody's last score as a row shows."""
 
     at: datetime
@@ -78,15 +78,18 @@ class Latest(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     learning: int | None = None  # days known so far, while the usual is still being learnt
 
 
-class Told(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """What somebody's scores say about where they stand, whatever the hour: true until the next score."""
+class Told(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
+    """What somebody's scores say about where they stand, whatever the hour: true until the next score.
+
+    A page reads ten thousand of these and lets them go: nothing in them can form a circle, so no collector counts them.
+    """
 
     latest: Latest | None = None  # None: nothing measured
     places: tuple[Place, ...] = ()  # everything that is true of them, the most serious first
     calm: str = ""  # the sentence if nothing is
 
 
-class Standing(msgspec.Struct, frozen=True, kw_only=True):
+class Standing(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """Where one patient stands, and why; `also` names what else is true of them."""
 
     patient_id: UUID

@@ -48,9 +48,14 @@ async def kept(conn: Connection) -> tuple[dict[UUID, Told], dict[UUID, int]]:
 
     What an earlier version kept in another shape is told anew.
     """
-    rows = await (await conn.execute(KEPT, binary=True)).fetchall()
-    found = {patient: told for patient, _, _, words in rows if (told := _read(words)) is not None}
-    return found, {patient: said for patient, said, fresh, _ in rows if not fresh or patient not in found}
+    found: dict[UUID, Told] = {}
+    stale: dict[UUID, int] = {}
+    for patient, said, fresh, words in await (await conn.execute(KEPT, binary=True)).fetchall():
+        if (told := _read(words)) is not None:
+            found[patient] = told
+        if not fresh or told is None:
+            stale[patient] = said
+    return found, stale
 
 
 def _read(words: bytes | None) -> Told | None:
@@ -67,6 +72,8 @@ async def tell_anew(
 
     The scores are read after the words were counted: they may say one more, never one less.
     """
+    if not stale:
+        return {}
     people = sorted(stale)
     asked = {"patients": people, "since": now - FORGOTTEN, "week": LOOKED_AT}
     rows = await (await conn.execute(WEEK, asked, binary=True)).fetchall()
