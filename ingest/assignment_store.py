@@ -10,11 +10,18 @@ from psycopg import AsyncConnection
 from psycopg.rows import dict_row
 
 from ingest import set_aside_store
+from ingest.devices.canonical import NAME
+from ingest.devices.vitals import device_name
 from ingest.events import fact_id
 from ingest.identity import Stranger
 from ingest.set_aside import By
 
-ANYBODYS = [Stranger.UNASSIGNED, Stranger.NOT_ASSIGNED_THEN, Stranger.SHARED_DEVICE]
+ANYBODYS = [
+    Stranger.UNKNOWN_DEVICE,
+    Stranger.UNASSIGNED,
+    Stranger.NOT_ASSIGNED_THEN,
+    Stranger.SHARED_DEVICE,
+]
 """What waits for one of these reasons may be somebody's once the device is."""
 
 
@@ -22,7 +29,10 @@ class Trouble(StrEnum):
     """Why nothing was written; in words."""
 
     NO_PATIENT = "No patient of this practice has that record number."
-    NO_DEVICE = "No device of this practice has that name."
+    NO_DEVICE = "No device of this practice has that name: register it first."
+    NO_NAME = "A device's name is 1 to 64 letters, digits or signs, without blanks."
+    NO_PRACTICE = "There is no such practice."
+    KNOWN = "A device of that name is registered already."
     TAKEN = "Somebody has it then already: end that first, or begin later."
     NOT_HAD = "Nobody has it so now, or only since later than that."
 
@@ -39,6 +49,56 @@ async def of_device(conn: AsyncConnection, device_id: str) -> list[dict[str, Any
         return await cursor.fetchall()
 
 
+async def present(
+    conn: AsyncConnection, *, practice_id: int | None, at: datetime, limit: int
+) -> tuple[list[dict[str, Any]], int]:
+    """Who has which device at that time, by device, a registered one that nobody has among them; and how many there are."""
+    async with conn.cursor(row_factory=dict_row) as cursor:
+        await cursor.execute(
+            """SELECT d.device_id, d.practice_id, d.model, a.patient_id, a.slot, lower(a.period) AS since,
+                      count(*) OVER () AS all_of_them
+                 FROM ingest.device d
+                 LEFT JOIN ingest.device_assignment a ON a.device_id = d.device_id AND a.period @> %(at)s
+                WHERE d.practice_id = coalesce(%(practice)s, d.practice_id)
+                ORDER BY d.practice_id, d.device_id, a.slot NULLS FIRST LIMIT %(limit)s""",
+            {"at": at, "practice": practice_id, "limit": limit},
+        )
+        rows = await cursor.fetchall()
+    total = rows[0]["all_of_them"] if rows else 0
+    return [{name: value for name, value in row.items() if name != "all_of_them"} for row in rows], total
+
+
+async def register(
+    conn: AsyncConnection, device_id: str, *, practice_id: int, model: str, by: By, now: datetime
+) -> Trouble | None:
+    """The practice has this device from now on; whose it is, is said by `give`."""
+    if not NAME.fullmatch(device_id):
+        return Trouble.NO_NAME
+    name = device_name(device_id)
+    try:
+        async with conn.transaction():
+            made = await conn.execute(
+                """INSERT INTO ingest.device (device_id, practice_id, family, model) VALUES (%s, %s, '', %s)
+                   ON CONFLICT DO NOTHING""",
+                (name, practice_id, model),
+            )
+    except psycopg.errors.ForeignKeyViolation:
+        return Trouble.NO_PRACTICE
+    if made.rowcount != 1:
+        return Trouble.KNOWN
+    await set_aside_store.note(
+        conn,
+        fact_id("device", name),
+        "registered",
+        practice_id=practice_id,
+        by=by,
+        now=now,
+        reason=model,
+        device_id=name,
+    )
+    return None
+
+
 async def give(
     conn: AsyncConnection,
     device_id: str,
@@ -51,8 +111,10 @@ async def give(
 ) -> Trouble | None:
     """From `since` on it is this patient's (an id or a record number), with `slot` only that user button of it.
 
-    What waits of the device because it was nobody's comes to the door again in the same transaction.
+    What waits of the device because it was nobody's, or not registered yet, comes to the door again in the same
+    transaction.
     """
+    device_id = device_name(device_id)
     row = await (
         await conn.execute("SELECT practice_id FROM ingest.device WHERE device_id = %s", (device_id,))
     ).fetchone()
@@ -73,7 +135,7 @@ async def give(
     await _note(conn, device_id, "assigned", whose, practice_id=row[0], slot=slot, by=by, now=now)
     await set_aside_store.ask_all_again(
         conn,
-        "r.practice_id = %(practice)s AND r.kind_device = %(device)s AND r.hop = 'identity' AND r.reason = ANY(%(reasons)s)",
+        "r.practice_id = %(practice)s AND r.device_id = %(device)s AND r.hop = 'identity' AND r.reason = ANY(%(reasons)s)",
         {"practice": row[0], "device": device_id, "reasons": list(map(str, ANYBODYS))},
         by=by,
         now=now,
@@ -86,6 +148,7 @@ async def end(
     conn: AsyncConnection, device_id: str, *, slot: int | None, at: datetime, by: By, now: datetime
 ) -> Trouble | None:
     """Whoever has it, or that user button of it, has it no more from `at` on."""
+    device_id = device_name(device_id)
     row = await (
         await conn.execute(
             """UPDATE ingest.device_assignment SET period = tstzrange(lower(period), %(at)s)

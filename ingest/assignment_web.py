@@ -1,7 +1,8 @@
-"""Giving a device, or a user button of a shared cuff, to a patient, and ending that: forms of the device's page."""
+"""Registering a device, giving it or a user button of it to a patient, and ending that: forms of the devices' pages."""
 
 from collections.abc import Awaitable, Callable
 from datetime import datetime
+from urllib.parse import quote
 from zoneinfo import ZoneInfo
 
 from fastapi import APIRouter, HTTPException, Request
@@ -11,12 +12,13 @@ from starlette.datastructures import FormData
 
 from ingest import assignment_store
 from ingest.assignment_store import Trouble
+from ingest.devices.vitals import device_name
 from ingest.set_aside import By
 from ingest.set_aside_web import STAFF, Desk, Person, form_text
 
 
 def router(desk: Desk) -> APIRouter:
-    """What is posted below /devices/of."""
+    """What is posted to /devices/register and below /devices/of."""
     routes = APIRouter()
 
     async def do(
@@ -24,9 +26,22 @@ def router(desk: Desk) -> APIRouter:
     ) -> Response:
         async with desk.transaction(request) as conn:
             if (trouble := await what(conn)) is not None:
-                status = 409 if trouble in (Trouble.TAKEN, Trouble.NOT_HAD) else 400
+                status = 409 if trouble in (Trouble.TAKEN, Trouble.NOT_HAD, Trouble.KNOWN) else 400
                 raise HTTPException(status, f"{trouble.value} Nothing was changed.")
-        return RedirectResponse(f"/devices/of/{device_id}", status_code=303)
+        return RedirectResponse(f"/devices/of/{quote(device_id, safe='')}", status_code=303)
+
+    @routes.post("/devices/register")
+    async def register(request: Request) -> Response:
+        who, form = desk.require(request, *STAFF), await request.form()
+        device_id, model = form_text(form, "device"), form_text(form, "model")
+        by = By(who.staff_id, who.name)
+        return await do(
+            request,
+            device_name(device_id),
+            lambda conn: assignment_store.register(
+                conn, device_id, practice_id=who.practice_id, model=model, by=by, now=desk.now()
+            ),
+        )
 
     @routes.post("/devices/of/{device_id}/give")
     async def give(request: Request, device_id: str) -> Response:

@@ -121,11 +121,11 @@ class Product:
         )  # fmt: skip
         return email
 
-    def patient(self, practice: int, name: str, *, device: str | None = None) -> UUID:
+    def patient(self, practice: int, name: str, *, device: str | None = None, mrn: str | None = None) -> UUID:
         patient_id = uuid4()
         self._do(
             "INSERT INTO who.patient VALUES (%s, %s, %s, %s, %s, 'America/New_York')",
-            patient_id, practice, f"M-{uuid4().hex[:8]}", name, date(1951, 4, 12),
+            patient_id, practice, mrn or f"M-{uuid4().hex[:8]}", name, date(1951, 4, 12),
         )  # fmt: skip
         if device:
             self._do(

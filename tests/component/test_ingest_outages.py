@@ -1,11 +1,15 @@
 """Kafka, PostgreSQL or the broker's memory goes away while readings flow: nobody is told a thing that is not so."""
 
 import asyncio
-from uuid import UUID
+import base64
+from uuid import UUID, uuid4
 
 import pytest
+from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
+from deploy import bus
 from ingest import wire
+from ingest.stream import Stream
 from tests.ingest_home import REFUSED, Home, fingerstick, spoken
 
 pytestmark = pytest.mark.stack
@@ -91,3 +95,38 @@ async def test_a_new_bridge_asks_every_gateway_to_send_what_is_unanswered(home, 
             ]
             batch.acknowledge()
     assert commands == [b'{"command":"resync"}']
+
+
+class Narrow(Stream):
+    """Into a topic whose limit is smaller than Lamplight's own, as an operator's broker might have it."""
+
+    def __init__(self, kafka, topic):
+        super().__init__(lambda: bus.producer(kafka))
+        self._topic = topic
+
+    async def append(self, records):
+        moved = [record._replace(topic=self._topic) for record in records]
+        unkept = await super().append(moved)
+        return [record for record, there in zip(records, moved, strict=True) if there in unkept]
+
+
+async def test_what_is_larger_than_kafka_takes_holds_nobody_up_and_is_kept_when_its_limit_is_mended(
+    home, stack
+):
+    topic = f"narrow-{uuid4().hex[:8]}"
+    admin = AIOKafkaAdminClient(bootstrap_servers=stack.kafka)
+    await admin.start()
+    await admin.create_topics([NewTopic(topic, 2, 1, topic_configs={"max.message.bytes": "4000"})])
+    await admin.close()
+    large = fingerstick(home.meter, 200, minutes_ago=9, raw=base64.b64encode(b"x" * 6_000).decode())
+    good = [fingerstick(home.meter, 100 + n, minutes_ago=8 - n) for n in range(8)]
+    async with home.listening(stream=Narrow(stack.kafka, topic)) as meter, home.speaking() as gateway:
+        await gateway.say(good[0], large, *good[1:])
+        await gateway.hear(len(good))
+        assert (set(gateway.acked), gateway.refused) == (ids(good), {})
+        assert meter.tally.unkept == 1
+    async with home.listening(), home.speaking() as gateway:
+        await gateway.say(large)
+        await gateway.hear(1)
+    assert set(gateway.acked) == ids([large])
+    assert [one.glucose for one in await spoken(home.stack, [home.gateway])] == [200]

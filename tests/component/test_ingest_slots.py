@@ -188,3 +188,64 @@ async def test_the_lane_is_listed_shown_and_decided_on_the_command_line_with_who
     assert "decided for M-2 by Bea (command line)  she called" in (await whose("show", hers)).output
     assert "nobody by Bea (command line)  the cat" in (await whose("show", cats)).output
     assert (await whose("show", stranger)).exit_code == 2
+
+
+# Which devices there are -----------------------------------------------------------------------------------------------
+
+
+async def test_a_cuff_that_measured_before_it_was_registered_is_its_patients_once_it_is_given(home):
+    early = pressure("D6:16:F9:64:16:22", 155, 95)
+    (waiting,) = await refuse(home, early)
+    for words, code in (
+        (("register", "d616f9641622", "--practice", 7), 3),
+        (("register", "two words", "--practice", 1), 3),
+        (("give", "d616f9641622", "--mrn", "M-1"), 3),
+        (("register", "D6:16:F9:64:16:22", "--practice", 1, "--model", "Wrist cuff"), 0),
+        (("register", "d616f9641622", "--practice", 2), 3),
+        (("give", "D6:16:F9:64:16:22", "--mrn", "M-1", "--since", "2026-01-01T00:00:00Z"), 0),
+    ):
+        done = await asyncio.to_thread(assignment, home, *words)
+        assert done.exit_code == code, (words, done.output)
+    async with home.listening():
+        async with asyncio.timeout(30):
+            while home.rows("SELECT 1 FROM ingest.refusal WHERE state = 'replaying'"):
+                await asyncio.sleep(0.1)
+    assert home.rows("SELECT event_id, state FROM ingest.refusal") == [(waiting, "released")]
+    (reading,) = await spoken(home.stack, [home.gateway])
+    assert (reading.patient_id, reading.device_id) == (home.maria, "d616f9641622")
+    acts = home.rows("SELECT act, reason, device_id FROM ingest.handling WHERE act <> 'replayed' ORDER BY at")
+    assert acts == [("registered", "Wrist cuff", "d616f9641622"), ("assigned", "", "d616f9641622")]
+
+
+def test_without_a_device_everything_registered_is_listed_with_who_has_it_now(home):
+    buttons(home, M_1=1, M_2=2)
+    ended = assignment(home, "end", home.meter)
+    assert ended.exit_code == 0, ended.output
+    listed = [json.loads(line) for line in assignment(home, "list", "--json").output.splitlines()]
+    assert [(row["device_id"], row["slot"], row["mrn"]) for row in listed] == [
+        (home.cuff, None, "M-1"),
+        (home.meter, None, None),
+        (home.drawer_meter, 1, "M-1"),
+        (home.drawer_meter, 2, "M-2"),
+        (home.other_meter, None, "o"),
+    ]
+    mine = assignment(home, "list", "--practice", 1, "--limit", 1).output.splitlines()
+    assert (len(mine), mine[-1]) == (3, "3 more; --limit shows them")
+    assert "nobody" in assignment(home, "list").output
+    assert assignment(home, "list", "--practice", 9).output == "no device is registered\n"
+
+
+async def test_a_practice_registers_its_own_device_on_the_page_once(home):
+    async with a_site(home) as site:
+        async with site.browser("ana") as ana:
+            done = await ana.post("/devices/register", device="AA-BB-CC-00-11-22", model="Wrist cuff")
+            assert (done.status_code, done.headers["location"]) == (303, "/devices/of/aabbcc001122")
+            assert "Wrist cuff" in (await ana.get("/devices")).text
+            assert (await ana.post("/devices/register", device="two words")).status_code == 400
+        async with site.browser("chris") as chris:
+            assert (await chris.post("/devices/register", device="aabbcc001122")).status_code == 409
+            assert "aabbcc001122" not in (await chris.get("/devices")).text
+        async with site.browser("otto") as otto:
+            assert (await otto.post("/devices/register", device="cuff-9")).status_code == 403
+    rows = home.rows("SELECT practice_id, model FROM ingest.device WHERE device_id = 'aabbcc001122'")
+    assert rows == [(1, "Wrist cuff")]
