@@ -1,6 +1,5 @@
 """One patient's month on its screen: what counted and why, what is supported and why not, and who said so."""
 
-from datetime import date
 from typing import Any
 from uuid import UUID, uuid4
 from zoneinfo import ZoneInfo
@@ -9,7 +8,7 @@ from fastapi import APIRouter, Request
 from fastapi.responses import RedirectResponse, Response
 
 from ccm_bridge import claim, month_service, review_store, store, time_store, time_web
-from ccm_bridge.desk_web import Desk, Tag, form_of, refusal, tags, today, uuid_of
+from ccm_bridge.desk_web import Desk, Tag, form_of, refusal, uuid_of
 from ccm_bridge.enrolment import consent_of, ends_at
 from ccm_bridge.month import windows_of
 from ccm_bridge.month_lookup_web import CCM_TICKS, RPM_TICKS, Months, standing_words
@@ -78,17 +77,9 @@ def router(desk: Desk, days: DeviceDays | None) -> APIRouter:  # noqa: C901 - a 
             if isinstance(done, Refused):
                 return refusal(desk, request, done, back=back)
             if form.get("next") == "yes":
-                waiting = await _next(request, conn, row.known.month, row.step)
+                waiting = await review_store.next_at(conn, row.known.month, row.step)
                 back = f"/month/{text}/patient/{waiting}" if waiting else f"/month/{text}"
         return RedirectResponse(back, status_code=303)
-
-    async def _next(request: Request, conn: Connection, month: date, step: str) -> UUID | None:
-        """The next patient by name who waits for the same step."""
-        who = desk.who(request)
-        everyone = await month_service.rows(conn, zone=who.zone, month=month, now=desk.now(), days=days)
-        names = await tags(desk, conn, [row.known.patient_id for row in everyone], today(desk, who))
-        waiting = [row.known.patient_id for row in everyone if row.step == step and row.known.entries]
-        return min(waiting, key=lambda patient: names[patient].name, default=None)
 
     return routes
 

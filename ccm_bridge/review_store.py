@@ -52,6 +52,22 @@ async def reviews(conn: Connection, month: date, patients: Sequence[UUID]) -> di
     return dict(found)
 
 
+async def next_at(conn: Connection, month: date, step: str) -> UUID | None:
+    """The first patient by name whose month has work in it and stands at this step ("open": nobody's word yet)."""
+    row = await (
+        await conn.execute(
+            """SELECT p.patient_id FROM who.patient p
+                WHERE EXISTS (SELECT FROM ccm.time_entry e WHERE e.patient_id = p.patient_id AND e.month = %(month)s)
+                  AND coalesce((SELECT r.step FROM ccm.month_review r
+                                 WHERE r.patient_id = p.patient_id AND r.month = %(month)s
+                                 ORDER BY r.version DESC LIMIT 1), 'open') = %(step)s
+                ORDER BY p.name, p.patient_id LIMIT 1""",
+            {"month": month, "step": step},
+        )
+    ).fetchone()
+    return row[0] if row else None
+
+
 async def add_review(conn: Connection, said: Review, *, practice_id: int) -> bool:
     """Append to the practice's chain of reviews; False if that version exists already."""
     seq, prev = await time_store.head(conn, "month_review", practice_id)

@@ -92,6 +92,20 @@ async def test_a_month_is_reviewed_signed_locked_and_only_amended(clinic):
     ]
 
 
+async def test_mark_reviewed_and_next_goes_on_by_name_and_at_the_end_to_the_month(clinic):
+    people = clinic.people
+    nora = {"patient_id": str(people.nora), "start": "2026-11-03T09:00", "end": "2026-11-03T09:20"}
+    async with clinic.browser(people.cora) as cora:
+        assert (await cora.post("/entries", data=entry(people))).status_code == 303
+        assert (await cora.post("/entries", data=entry(people, task_id="", **nora))).status_code == 303
+        gone = []
+        for patient in (people.nora, people.maria):
+            said = {"step": "reviewed", "review_id": str(uuid4()), "next": "yes"}
+            answer = await cora.post(f"/month/2026-11/patient/{patient}/step", data=said)
+            gone.append(answer.headers["location"])
+    assert gone == [f"/month/2026-11/patient/{people.maria}", "/month/2026-11"]
+
+
 async def test_a_patient_who_is_enrolled_twice_is_enrolled_once(clinic, fresh_database):
     async with await psycopg.AsyncConnection.connect(fresh_database.pipeline, autocommit=True) as conn:
         people = clinic.people
