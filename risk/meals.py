@@ -6,9 +6,11 @@ with few such readings the population's answer is leant on. A reading that tells
 """
 
 from dataclasses import dataclass, replace
+from functools import cache
 
 import numpy as np
 
+from risk.baseline import by_day
 from risk.memory import Floats, Ints, Past, Shape, Shorts
 
 AFTER = "after_meal"
@@ -36,32 +38,34 @@ class Meals:
 
 
 def heard(past: Past, shape: Shape) -> Meals:
-    """What a meal adds to each row's patient, the population's answer where nothing is known."""
+    """What a meal adds to each row's patient, the population's answer where nothing is known.
+
+    Readings are compared with others of the same slot of the day and the same stretch of days.
+    """
     after, total = (past.tallies[shape.tallies.index(name)] for name in ("after_meal", "after_meal_total"))
-    adds, days = np.full(len(after), ADDS), np.zeros(len(after), np.int64)
+    adds, days, share = np.full(len(after), ADDS), np.zeros(len(after), np.int64), np.zeros_like(after)
     told = np.nonzero(after.any(axis=1))[0]
-    if not len(told):
-        return Meals(adds, days, np.zeros_like(after))
-    count, fed = past.count[told], after[told]
-    rest = np.maximum(count - fed, 0)
-    of_fed = total[told] / np.float32(shape.scale)
-    of_rest = past.mean[told] * count - of_fed
-
-    def stretches(slots: Shorts) -> Floats:
-        """Sums over each stretch of days, the slots of the day apart."""
-        parts = slots.astype(np.float64).reshape(len(slots), -1, STRETCH_DAYS, shape.slots_a_day)
-        whole: Floats = parts.sum(axis=2)
-        return whole
-
-    many, others = stretches(fed), stretches(rest)
-    pairs = many * others / np.maximum(many + others, 1.0)
-    apart = stretches(of_fed) / np.maximum(many, 1.0) - stretches(of_rest) / np.maximum(others, 1.0)
-    seen = (pairs * np.clip(apart, -ADDS_MOST, ADDS_MOST)).sum(axis=(1, 2))
-    adds[told] = (seen + WORTH * ADDS) / (pairs.sum(axis=(1, 2)) + WORTH)
-    days[told] = (fed > 0).reshape(len(told), -1, shape.slots_a_day).any(axis=2).sum(axis=1)
-    share = np.zeros_like(after)
-    share[told] = np.minimum(fed / np.maximum(count, np.float32(1.0)), np.float32(1.0))
+    if len(told):
+        count, fed = past.count[told], after[told]
+        of_fed = total[told] / np.float32(shape.scale)
+        slots = np.concatenate([fed, np.maximum(count - fed, 0), of_fed, past.mean[told] * count - of_fed])
+        sums = slots.astype(np.float64) @ _stretches(shape.slots, shape.slots_a_day)
+        many, others, of_many, of_others = sums.reshape(4, len(told), -1)
+        pairs = many * others / np.maximum(many + others, 1.0)
+        apart = of_many / np.maximum(many, 1.0) - of_others / np.maximum(others, 1.0)
+        seen = (pairs * np.clip(apart, -ADDS_MOST, ADDS_MOST)).sum(axis=1)
+        adds[told] = (seen + WORTH * ADDS) / (pairs.sum(axis=1) + WORTH)
+        days[told] = (by_day(fed, shape.slots_a_day) > 0).sum(axis=1)
+        share[told] = np.minimum(fed / np.maximum(count, np.float32(1.0)), np.float32(1.0))
     return Meals(adds, days, share)
+
+
+@cache
+def _stretches(slots: int, slots_a_day: int) -> Floats:
+    """Which slots (rows) are which slot of the day in which stretch (columns)."""
+    one = np.tile(np.eye(slots_a_day), (STRETCH_DAYS, 1))
+    which: Floats = np.kron(np.eye(slots // len(one)), one).astype(np.float64)
+    return which
 
 
 def without(past: Past, meals: Meals) -> Past:
