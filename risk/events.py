@@ -75,11 +75,16 @@ class Band(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class Outlook(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """How likely next week's average home pressure is at or above the limit, or why that is not said."""
+    """How likely next week's average home pressure is at or above the limit, and what that rests on.
 
-    chance: float | None = None  # 0.01 to 0.99
-    reason: str  # one sentence
-    evidence: tuple[Evidence, ...] = ()
+    Every reading of a cuff carries one, so only its numbers travel; `risk.outlook.sentence` says it in words.
+    """
+
+    chance: float | None = None  # 0.01 to 0.99; None: something is missing
+    days: int  # distinct days measured in the last 64
+    average: dict[str, float]  # systolic, diastolic of the last seven days, mm[Hg], where enough was measured
+    limit: dict[str, float]  # of a seven-day average, those that hold for this patient, mm[Hg]
+    missing: tuple[Evidence, ...] = ()
 
 
 class Scored(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag="scored"):

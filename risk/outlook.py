@@ -12,14 +12,15 @@ days is followed at half speed. So no chance is told without an own usual and a 
 
 import math
 from collections.abc import Sequence
+from functools import lru_cache
 
 import numpy as np
 
 from risk import missing
 from risk.baseline import PEOPLE, Robust
-from risk.events import Evidence, Outlook
+from risk.events import Outlook
 from risk.memory import PRESSURE, Floats, Shorts
-from risk.rules import PLACE, Limits
+from risk.rules import LINE, PLACE, Limits
 
 VERSION = "outlook-1"
 PAIR = ("systolic", "diastolic")
@@ -33,32 +34,35 @@ ALIKE = 2.1
 TOGETHER = 0.7
 """Correlation of systolic and diastolic changes inside one person (431 people over a year of trial visits: 0.70)."""
 LEAST, MOST = 0.01, 0.99
+FAR = 9.0
+"""Errors beyond which nothing changes."""
+PLACES = [PLACE[rule] for rule in RULES]
 LEVEL, BETWEEN = (np.array([getattr(PEOPLE[name], told) for name in PAIR]) for told in ("level", "between"))
-FADING = 0.5 ** (np.arange(PRESSURE.slots)[::-1] / PRESSURE.slots_a_day / HALF_LIFE)
-NODES, WEIGHTS = np.polynomial.hermite_e.hermegauss(9)
+FADING = 0.5 ** (np.arange(28 * PRESSURE.slots_a_day)[::-1] / PRESSURE.slots_a_day / HALF_LIFE)
+"""Weights of the half-days of four weeks; what is older would count less than a hundredth."""
+NODES, WEIGHTS = np.polynomial.hermite_e.hermegauss(7)
 
 
 def chances(robust: Robust, limits: Floats) -> Floats:
     """Chance that the mean of the next seven days is at or above the limit of either pressure, per row.
 
-    `robust` holds the three quantities of each reading stacked, `limits` (rows or 1, LINES) in mm[Hg]. NaN where nothing
-    was measured in the last seven days.
+    `robust` holds the three quantities of each reading stacked, `limits` (rows or 1, LINES) in mm[Hg]. What was not
+    measured in the last seven days is not asked.
     """
     level, error = week_ahead(robust)
-    beyond = (level - limits[:, [PLACE[rule] for rule in RULES]]) / error
+    beyond = (level - limits[:, PLACES]) / error
     return np.clip(either(np.where(np.isnan(beyond), -np.inf, beyond)), LEAST, MOST)
 
 
 def week_ahead(robust: Robust) -> tuple[Floats, Floats]:
     """Expected mean of the next seven days and its error, (rows, PAIR) in mm[Hg]; NaN for what was not measured."""
-    weight, value = _pair(robust.weight), _pair(robust.value)
+    weight, value = (_pair(told[:, -len(FADING) :]) for told in (robust.weight, robust.value))
     faded = weight * FADING
     total = faded.sum(axis=2)
     with np.errstate(invalid="ignore", divide="ignore"):
-        known = total**2 / (faded**2).sum(axis=2)  # half-days' worth of evidence
         own = (faded * value).sum(axis=2) / total + _pair(robust.centre)
         wander = ALIKE * _pair(robust.spread) ** 2
-        unsure = wander / known
+        unsure = wander * (faded * faded).sum(axis=2) / total**2  # over half-days' worth of evidence
         trusted = BETWEEN**2 / (BETWEEN**2 + unsure)
         measured = (weight[:, :, -7 * PRESSURE.slots_a_day :] > 0).sum(axis=2)  # next week as often as last
         return LEVEL + trusted * (own - LEVEL), np.sqrt(trusted * unsure + wander / measured)
@@ -78,7 +82,7 @@ def either(beyond: Floats) -> Floats:
     >>> either(np.array([[0.0, -np.inf], [0.0, 0.0], [-9.0, -9.0]])).round(2).tolist()
     [0.5, 0.63, 0.0]
     """
-    apart = (-np.clip(beyond, -9.0, 9.0)[:, :, None] - np.sqrt(TOGETHER) * NODES) / np.sqrt(1.0 - TOGETHER)
+    apart = (-np.clip(beyond, -FAR, FAR)[:, :, None] - np.sqrt(TOGETHER) * NODES) / np.sqrt(1.0 - TOGETHER)
     neither = (below(apart).prod(axis=1) * WEIGHTS).sum(axis=1) / WEIGHTS.sum()
     chance: Floats = 1.0 - neither
     return chance
@@ -90,46 +94,56 @@ def below(z: Floats) -> Floats:
     >>> below(np.array([-1.96, 0.0, 1.0])).round(3).tolist()
     [0.025, 0.5, 0.841]
     """
-    z = np.clip(z, -9.0, 9.0)
-    chance: Floats = 1.0 / (1.0 + np.exp(-(1.5976 * z + 0.070566 * z**3)))
+    z = np.clip(z, -FAR, FAR)
+    chance: Floats = 1.0 / (1.0 + np.exp(z * (-1.5976 - 0.070566 * z * z)))
     return chance
 
 
 def outlook(chance: float, *, days: int, times: int, week: Sequence[float], limits: Limits) -> Outlook | None:
-    """The chance in one sentence with what it rests on, or why it is not said; None where no such limit holds.
+    """The chance with what it rests on, or what is missing for it; None where no limit of an average holds.
 
     `days` were measured in the window, `times` half-days in the last seven days; `week` are their means, systolic first.
     """
-    held = {
+    limit = _holding(limits)
+    if not limit:
+        return None
+    lacks = tuple(missing.days(days)) or tuple(missing.week(times))
+    return Outlook(
+        chance=None if lacks else chance,
+        days=days,
+        average={name: round(mean, 1) for name, mean in zip(PAIR, week, strict=False) if mean == mean},  # noqa: PLR0124 - NaN
+        limit=limit,
+        missing=lacks,
+    )
+
+
+@lru_cache(maxsize=1024)
+def _holding(limits: Limits) -> dict[str, float]:
+    """The limits of a seven-day average that are not switched off."""
+    return {
         name: limits.of(rule)
         for name, rule in zip(PAIR, RULES, strict=True)
         if math.isfinite(limits.of(rule))
     }
-    if not held:
-        return None
-    lacks = tuple(missing.days(days)) or tuple(missing.week(times))
-    if lacks:
-        said = "; ".join(lack.said for lack in lacks)
-        return Outlook(reason=f"No chance is told of next week's home average: {said}.", evidence=lacks)
-    told = {
-        name: mean for name, mean in zip(PAIR, week, strict=False) if name in held and not math.isnan(mean)
-    }
-    own = "" if limits.moved.isdisjoint(RULES) else "your limit of "
-    return Outlook(
-        chance=chance,
-        reason=f"{chance:.0%} likely that next week's home average is at or above {own}{_both(held)}; from {days} days "
-        f"measured, last seven days' average {_both(told)}.",
-        evidence=tuple(
-            Evidence(
-                quantity=name,
-                value=round(mean, 1),
-                unit="mm[Hg]",
-                window="7 days",
-                comparison="limit",
-                against=held[name],
-            )
-            for name, mean in told.items()
-        ),
+
+
+def sentence(told: Outlook) -> str:
+    """An outlook in one sentence.
+
+    >>> both = {"systolic": 135.0, "diastolic": 85.0}
+    >>> sentence(Outlook(chance=0.73, days=12, average={"systolic": 141.4, "diastolic": 86.0}, limit=both))
+    "73% likely that next week's home average is at or above 135/85; from 12 days measured, last seven days' average 141/86."
+    """
+    if told.chance is None:
+        return (
+            f"No chance is told of next week's home average: {'; '.join(lack.said for lack in told.missing)}."
+        )
+    rules = dict(zip(PAIR, RULES, strict=True))
+    moved = any(limit != LINE[rules[name]].default for name, limit in told.limit.items())
+    own = "your limit of " if moved or len(told.limit) < len(PAIR) else ""
+    return (
+        f"{told.chance:.0%} likely that next week's home average is at or above {own}{_both(told.limit)}; "
+        f"from {told.days} days measured, last seven days' average {_both(told.average)}."
     )
 
 

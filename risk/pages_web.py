@@ -16,6 +16,7 @@ from risk import page_store, population, sketch, standing_store, whatif
 from risk.desk_web import DECIDES, DECIDES_FOR_ALL, SEES, Desk
 from risk.events import Scored
 from risk.labels import Labels
+from risk.outlook import sentence
 from risk.page_store import Decision
 from risk.population import Bucket
 from risk.rules import LINES, LimitRefused, Limits
@@ -148,7 +149,7 @@ class Pages:
             latest=shown[-1] if shown else None,
             outlook=next(
                 (
-                    one.outlook
+                    sentence(one.outlook)
                     for one in reversed(shown)
                     if one.outlook and now - one.effective_at < population.LOOKED_AT
                 ),

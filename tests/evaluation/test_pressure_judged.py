@@ -68,7 +68,7 @@ def weeks(readings, onsets=None):
             if one.outlook.chance is None:
                 refused += 1
                 continue
-            over = max(held.value - held.against for held in one.outlook.evidence)
+            over = max(mean - one.outlook.limit[name] for name, mean in one.outlook.average.items())
             came = bool((ahead[:, 1:].mean(axis=0) >= LIMITS).any())
             day = (one.effective_at - ORIGIN) / timedelta(days=1)
             told.append(

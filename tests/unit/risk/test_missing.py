@@ -60,7 +60,13 @@ def test_a_high_glucose_lacks_its_meal_if_nobody_told(context, said):
 
 @pytest.mark.parametrize(
     "told",
-    [{"systolic": 190.0}, {"diastolic": 125.0}, {"glucose": 50.0}, {"beyond": Beyond.LO}, {"beyond": Beyond.HI}],
+    [
+        {"systolic": 190.0},
+        {"diastolic": 125.0},
+        {"glucose": 50.0},
+        {"beyond": Beyond.LO},
+        {"beyond": Beyond.HI},
+    ],
     ids=lambda told: " ".join(f"{name} {value}" for name, value in told.items()),
 )
 def test_an_emergency_waits_for_nothing(told):
