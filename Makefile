@@ -2,6 +2,8 @@
 .DEFAULT_GOAL := help
 .PHONY: help up down reset status test check bench evaluate faults fuzz lock
 SHELL := bash
+# What Python compiled is kept: without that every command and service compiles its libraries anew, a second each.
+unexport PYTHONDONTWRITEBYTECODE
 
 READY := .venv/.ready
 LAMPLIGHT := .venv/bin/lamplight

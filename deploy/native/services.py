@@ -13,7 +13,7 @@ from pathlib import Path
 from deploy.native.certificates import Credential
 from deploy.native.ports import Ports
 from deploy.native.processes import Processes, until
-from deploy.native.progress import Say
+from deploy.native.progress import Say, quiet, ticking
 
 PREFIX = "LAMPLIGHT_"
 _KAFKA = ("KAFKA", "PARTITIONS")
@@ -101,10 +101,19 @@ class Fleet:
                 if told.get(f"{PREFIX}{name}")
             }
             self._keep(service.name, service.command, {**settings, f"{PREFIX}STATUS_PORT": str(port)})
-        with ThreadPoolExecutor(len(self.services)) as workers:
-            waits = [workers.submit(self._wait, service, say) for service in self.services]
-        for wait in waits:
-            wait.result()
+        waiting = [service.name for service in self.services]
+
+        def wait(name: str) -> None:
+            self._wait(name)
+            waiting.remove(name)
+
+        with (
+            ticking(say, f"  {', '.join(waiting)}", lambda: f"waiting for {', '.join(waiting)}"),
+            ThreadPoolExecutor(len(self.services)) as workers,
+        ):
+            waits = [workers.submit(wait, service.name) for service in self.services]
+        for one in waits:
+            one.result()
 
     def play(self, credential: Credential, mqtt: str, outbox: Path) -> None:
         """Start a demo gateway. It waits for nobody: what nobody takes yet lies in its outbox."""
@@ -153,13 +162,12 @@ class Fleet:
         except (OSError, KeyError, urllib.error.HTTPError):
             return False
 
-    def _wait(self, service: Service, say: Say) -> None:
+    def _wait(self, name: str) -> None:
         until(
-            lambda: self.ready(service.name),
-            what=service.name,
+            lambda: self.ready(name),
+            what=name,
             within=90,
-            say=say,
-            alive=lambda: self._processes.alive(service.name) is not None,
-            tail=lambda: self._processes.tail(service.name),
+            say=quiet,
+            alive=lambda: self._processes.alive(name) is not None,
+            tail=lambda: self._processes.tail(name),
         )
-        say(f"  {service.name} is ready")
