@@ -129,6 +129,8 @@ async def test_from_a_problem_list_to_the_packet(clinic, tmp_path):  # noqa: F81
         await form.locator("[name=contact]").select_option("phone")
         await form.locator("[name=contact_with]").fill("patient")
         await form.locator("[name=interactive]").check()
+        assert await form.locator("[name=problem]").input_value() == ""  # no alert says which
+        await form.locator("[name=problem]").fill("Hypertension")
         await form.locator("[name=note]").fill(
             "Monthly check-in: measured together, went through the pill box."
         )
@@ -145,6 +147,7 @@ async def test_from_a_problem_list_to_the_packet(clinic, tmp_path):  # noqa: F81
         hand = ana.locator("form", has=ana.locator("[name=attested]"))
         await hand.locator("[name=contact]").select_option("phone")
         await hand.locator("[name=contact_with]").fill("pharmacy")
+        await hand.locator("[name=problem]").fill("Type 2 diabetes")
         await hand.locator("[name=note]").fill(
             "Reconciled medicines with the pharmacy and the last visit's list."
         )
