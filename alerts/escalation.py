@@ -1,8 +1,7 @@
-"""Whom to call when nobody comes: the rungs of a practice's chain, and what a call says. Pure.
+"""Whom to call when nobody comes: the rungs of a practice's chain, and the calls that follow from them. Pure.
 
 The record of an episode is exactly once; a call is at least once. Every call carries a key that is the same in every
-repetition, so that a receiver can tell a second delivery from a second call. Its text names nobody and nothing: a link
-and the severity, because e-mail and SMS are read by whoever holds the device.
+repetition, so that a receiver can tell a second delivery from a second call.
 """
 
 from datetime import datetime, timedelta
@@ -53,6 +52,8 @@ class Page(msgspec.Struct, frozen=True, kw_only=True):
     severity: Severity
     due_at: datetime
     tries: int
+    first: bool
+    """Nothing has been sent by this rung about this coming of the episode."""
 
     @property
     def key(self) -> str:
@@ -83,21 +84,8 @@ class Message(msgspec.Struct, frozen=True, kw_only=True):
     subject: str
     text: str
     url: str
-
-
-def message(page: Page, *, public_url: str, now: datetime) -> Message:
-    """The words of a call."""
-    late = " Nobody has come in time." if page.due_at <= now else ""
-    again = f" This is call {page.nth + 1}." if page.nth else ""
-    url = f"{public_url}/queue/episode/{page.episode_id}"
-    return Message(
-        key=page.key,
-        severity=page.severity,
-        subject=f"Lamplight: {page.severity}, somebody is needed",
-        text=f"An episode of severity {page.severity} waits in the queue.{late}{again}\n\n{url}\n\n"
-        "It stops calling when somebody claims it.\n",
-        url=url,
-    )
+    joined: tuple[str, ...] = ()
+    """The keys of the other calls that go out with it."""
 
 
 def receipt(receipt_id: UUID, patient_id: UUID, by_name: str) -> Message:

@@ -11,8 +11,10 @@ import psycopg
 import structlog
 from psycopg import AsyncConnection
 
-from alerts import desk_store, outage_store, page_store, rota_store
-from alerts.escalation import ON_CALL, ROLES, Channel, Message, Page, message, receipt, wait
+from alerts import desk_store, outage_store, page_store, policy_store, rota_store
+from alerts.episode import RANK
+from alerts.escalation import ON_CALL, ROLES, Channel, Message, Page, receipt, wait
+from alerts.notification import LONGEST, Line, Notification, gather, message
 from alerts.notify import NotSent, Way, Ways
 from alerts.outage import weigh
 from alerts.service import Transact
@@ -47,32 +49,58 @@ class Nobody:
 async def call(
     transact: Transact, ways: Ways, *, public_url: str, now: datetime, people: People | None = None
 ) -> tuple[int, int]:
-    """One round; (sent, failed).
+    """One round; notifications (sent, failed).
 
-    1. Make what became due, give up what somebody came for, take a lease on what is to be sent; commit.
+    1. Make what became due, give up what somebody came for, decide what goes out together, take a lease on what is to
+       be sent; commit. What another process is deciding meanwhile is its own.
     2. Send, outside any transaction: a slow mail server holds no lock.
-    3. Write down what was taken and when to try the rest again. A crash between 2 and 3 repeats the call under the
-       same key. A channel that keeps failing becomes an outage, and ends with the first call that gets out.
+    3. Write down what was taken and when to try the rest again. A crash between 2 and 3 repeats the notification under
+       the same key. A channel that keeps failing becomes an outage, and ends with the first call that gets out.
     """
     async with transact() as conn:
         await page_store.make(conn, now=now)
         await page_store.give_up(conn)
-        pages = await page_store.take(conn, now=now)
-        targets = await _targets(conn, people or Nobody(), pages, now=now)
+        found = await due(conn, now=now) if await page_store.alone(conn) else []
+        targets = await _targets(conn, people or Nobody(), [one.lead for one in found], now=now)
     results = await asyncio.gather(
         *(
-            _send(ways, page, reached, public_url=public_url, now=now)
-            for page, reached in zip(pages, targets, strict=True)
+            _send(ways, one, reached, public_url=public_url, now=now)
+            for one, reached in zip(found, targets, strict=True)
         )
     )
     async with transact() as conn:
-        for page, failure in zip(pages, results, strict=True):
+        for one, failure in zip(found, results, strict=True):
             if failure is None:
-                await page_store.sent(conn, page, at=now)
+                await page_store.sent(conn, one, at=now)
             else:
-                await page_store.failed(conn, page, failure=failure, next_try_at=now + wait(page.tries))
+                again = now + wait(one.lead.tries)
+                await page_store.failed(conn, one, failure=failure, next_try_at=again)
         await _watch(conn, now=now)
     return results.count(None), len(results) - results.count(None)
+
+
+async def due(conn: AsyncConnection, *, now: datetime) -> list[Notification]:
+    """The notifications to send now, leased: what is new, the worst first, and what did not get out before."""
+    calls = await page_store.waiting(conn)
+    practices = {call.practice_id for call in calls}
+    on_call = await rota_store.on_call_of(conn, practices, at=now)
+    policies = await policy_store.in_force(conn, practices)
+    told = await page_store.told(conn, since=now - LONGEST)
+    lines: dict[Line, list[Page]] = {}
+    for call in calls:
+        person = on_call.get(call.practice_id) if call.target == ON_CALL else None
+        lines.setdefault(Line(call.rung_id, person), []).append(call)
+    gathered: list[tuple[Line, Notification]] = []
+    for line, waiting in lines.items():
+        window = policies.of(waiting[0].practice_id).calls_gather
+        became = gather(waiting, told_at=told.get(line), window=window, now=now)
+        if isinstance(became, Notification):
+            gathered.append((line, became))
+    gathered.sort(key=lambda found: (-RANK[found[1].lead.severity], found[1].lead.due_at))
+    for line, notification in gathered[: page_store.MOST]:
+        await page_store.begin(conn, notification, person=line.person, now=now)
+    new = [notification for _, notification in gathered[: page_store.MOST]]
+    return new + await page_store.again(conn, now=now, limit=page_store.MOST - len(new))
 
 
 async def _watch(conn: AsyncConnection, *, now: datetime) -> None:
@@ -104,20 +132,14 @@ async def _targets(
 
 
 async def _send(
-    ways: Ways, page: Page, targets: Sequence[str], *, public_url: str, now: datetime
+    ways: Ways, notification: Notification, targets: Sequence[str], *, public_url: str, now: datetime
 ) -> str | None:
     """None when all of them took it; otherwise the name of what went wrong. A repetition has the same key."""
+    page, said = notification.lead, message(notification, public_url=public_url, now=now)
     if not targets:
         return "NobodyOnCall" if page.target == ON_CALL else "NobodyOfThatRole"
-    failures = [
-        failure
-        for target in targets
-        if (
-            failure := await _deliver(
-                ways.get(page.channel), target, message(page, public_url=public_url, now=now)
-            )
-        )
-    ]
+    way = ways.get(page.channel)
+    failures = [failure for target in targets if (failure := await _deliver(way, target, said))]
     if failures:
         log.warning("alerts.not_sent", channel=page.channel, failure=failures[0], tries=page.tries)
     return failures[0] if failures else None

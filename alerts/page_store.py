@@ -1,4 +1,4 @@
-"""Rungs and pages: made by one statement, sent by whoever takes the lease, each under the key that makes it one."""
+"""Rungs and pages: made by one statement, given to a notification, sent by whoever takes the lease under its key."""
 
 from datetime import datetime, timedelta
 from uuid import UUID
@@ -7,9 +7,10 @@ import msgspec
 from psycopg import AsyncConnection
 
 from alerts.escalation import FAILING_AFTER, Page
+from alerts.notification import Line, Notification, Why, together
 
 MOST = 20
-"""Calls sent at once."""
+"""Notifications sent at once."""
 LEASE = timedelta(minutes=1)
 """Longer than any send may take: a process that died while sending is followed by another after this."""
 
@@ -45,38 +46,109 @@ async def give_up(conn: AsyncConnection) -> None:
     )
 
 
-async def take(conn: AsyncConnection, *, now: datetime, limit: int = MOST) -> list[Page]:
-    """Pages to send now, leased: until the lease ends nobody else sends them."""
+async def alone(conn: AsyncConnection) -> bool:
+    """True for one process at a time, until its transaction ends: what goes out together is decided by one."""
+    row = await (await conn.execute("SELECT pg_try_advisory_xact_lock(hashtext('alerts.page'))")).fetchone()
+    return bool(row and row[0])
+
+
+_PAGE = """json_build_object('episode_id', p.episode_id, 'times', p.times, 'rung_id', p.rung_id, 'nth', p.nth,
+           'practice_id', p.practice_id, 'channel', r.channel, 'target', r.target, 'severity', e.severity,
+           'due_at', e.due_at, 'tries', CASE WHEN p.notification IS NULL THEN 1 ELSE p.tries END, 'first', NOT EXISTS (
+               SELECT FROM alerts.page before WHERE before.episode_id = p.episode_id AND before.times = p.times
+                  AND before.rung_id = p.rung_id AND before.sent_at IS NOT NULL))::text"""
+_FROM = (
+    "alerts.page p JOIN alerts.rung r USING (rung_id) JOIN alerts.episode e ON e.episode_id = p.episode_id"
+)
+
+
+async def waiting(conn: AsyncConnection) -> list[Page]:
+    """Calls that are due and have not been given to a notification yet."""
     rows = await conn.execute(
-        """WITH due AS (SELECT episode_id, times, rung_id, nth FROM alerts.page
-                         WHERE sent_at IS NULL AND NOT given_up AND next_try_at <= %(now)s
-                         ORDER BY next_try_at LIMIT %(limit)s FOR UPDATE SKIP LOCKED)
-           UPDATE alerts.page p SET tries = tries + 1, next_try_at = %(until)s
-             FROM due, alerts.rung r, alerts.episode e
-            WHERE (p.episode_id, p.times, p.rung_id, p.nth) = (due.episode_id, due.times, due.rung_id, due.nth)
-              AND r.rung_id = p.rung_id AND e.episode_id = p.episode_id
-           RETURNING json_build_object('episode_id', p.episode_id, 'times', p.times, 'rung_id', p.rung_id, 'nth', p.nth,
-                     'practice_id', p.practice_id, 'channel', r.channel, 'target', r.target, 'severity', e.severity,
-                     'due_at', e.due_at, 'tries', p.tries)::text""",
-        {"now": now, "until": now + LEASE, "limit": limit},
+        f"SELECT {_PAGE} FROM {_FROM} WHERE p.sent_at IS NULL AND NOT p.given_up AND p.notification IS NULL"  # noqa: S608
     )
     return [msgspec.json.decode(text, type=Page) for (text,) in await rows.fetchall()]
 
 
-async def sent(conn: AsyncConnection, page: Page, *, at: datetime) -> None:
+async def told(conn: AsyncConnection, *, since: datetime) -> dict[Line, datetime]:
+    """When the last notification on each line was first tried, as far as that is since then."""
+    rows = await conn.execute(
+        "SELECT rung_id, person, max(gathered_at) FROM alerts.page WHERE gathered_at > %s GROUP BY 1, 2",
+        (since,),
+    )
+    return {Line(rung_id, person): at for rung_id, person, at in await rows.fetchall()}
+
+
+async def begin(
+    conn: AsyncConnection, notification: Notification, *, person: UUID | None, now: datetime
+) -> None:
+    """Fix what goes out together, and why, before it is first sent; leased to whoever did."""
     await conn.execute(
-        """UPDATE alerts.page SET sent_at = %s, failure = NULL
-            WHERE (episode_id, times, rung_id, nth) = (%s, %s, %s, %s) AND sent_at IS NULL""",
-        (at, page.episode_id, page.times, page.rung_id, page.nth),
+        f"""UPDATE alerts.page p SET notification = %(key)s, person = %(person)s, gathered_at = %(now)s, tries = 1,
+                   next_try_at = %(until)s, why = CASE WHEN t.n = 1 THEN %(why)s ELSE %(joined)s END
+              {_THESE} AND p.notification IS NULL""",  # noqa: S608
+        _these(notification)
+        | {
+            "key": notification.key,
+            "person": person,
+            "now": now,
+            "until": now + LEASE,
+            "why": notification.why.name.lower(),
+            "joined": Why.JOINED.name.lower(),
+        },
     )
 
 
-async def failed(conn: AsyncConnection, page: Page, *, failure: str, next_try_at: datetime) -> None:
-    await conn.execute(
-        """UPDATE alerts.page SET failure = %s, next_try_at = %s
-            WHERE (episode_id, times, rung_id, nth) = (%s, %s, %s, %s) AND sent_at IS NULL""",
-        (failure, next_try_at, page.episode_id, page.times, page.rung_id, page.nth),
+async def again(conn: AsyncConnection, *, now: datetime, limit: int) -> list[Notification]:
+    """Notifications to try again, leased: until the lease ends nobody else sends them. What was given up is left out."""
+    rows = await conn.execute(
+        f"""WITH due AS (SELECT notification FROM alerts.page
+                          WHERE sent_at IS NULL AND NOT given_up AND notification IS NOT NULL AND next_try_at <= %(now)s
+                          GROUP BY 1 ORDER BY min(next_try_at) LIMIT %(limit)s),
+                 leased AS (UPDATE alerts.page SET tries = tries + 1, next_try_at = %(until)s
+                             WHERE notification IN (SELECT notification FROM due)
+                               AND sent_at IS NULL AND NOT given_up AND next_try_at <= %(now)s RETURNING *)
+            SELECT p.notification, {_PAGE} FROM {_FROM.replace("alerts.page", "leased")}""",  # noqa: S608
+        {"now": now, "until": now + LEASE, "limit": limit},
     )
+    found: dict[str, list[Page]] = {}
+    for key, text in await rows.fetchall():
+        found.setdefault(key, []).append(msgspec.json.decode(text, type=Page))
+    return [together(calls, why=Why.AGAIN, key=key) for key, calls in found.items()]
+
+
+async def sent(conn: AsyncConnection, notification: Notification, *, at: datetime) -> None:
+    """All of its calls are made, together or not at all."""
+    await conn.execute(
+        f"UPDATE alerts.page p SET sent_at = %(at)s, failure = NULL {_THESE} AND p.sent_at IS NULL",  # noqa: S608
+        _these(notification) | {"at": at},
+    )
+
+
+async def failed(
+    conn: AsyncConnection, notification: Notification, *, failure: str, next_try_at: datetime
+) -> None:
+    await conn.execute(
+        f"""UPDATE alerts.page p SET failure = %(failure)s, next_try_at = %(next)s
+            {_THESE} AND p.sent_at IS NULL""",  # noqa: S608
+        _these(notification) | {"failure": failure, "next": next_try_at},
+    )
+
+
+_THESE = """FROM unnest(%(episodes)s::uuid[], %(times)s::int[], %(nths)s::int[])
+                 WITH ORDINALITY AS t (episode_id, times, nth, n)
+           WHERE (p.episode_id, p.times, p.rung_id, p.nth) = (t.episode_id, t.times, %(rung)s, t.nth)"""
+
+
+def _these(notification: Notification) -> dict[str, object]:
+    """The rows of a notification's calls; the one that leads is the first."""
+    calls = notification.calls
+    return {
+        "rung": notification.lead.rung_id,
+        "episodes": [call.episode_id for call in calls],
+        "times": [call.times for call in calls],
+        "nths": [call.nth for call in calls],
+    }
 
 
 class Rung(msgspec.Struct, frozen=True, kw_only=True):
@@ -89,6 +161,7 @@ class Rung(msgspec.Struct, frozen=True, kw_only=True):
     channel: str
     target: str
     sent: int = 0
+    notifications: int = 0
     failing: int = 0
 
 
@@ -98,6 +171,8 @@ async def rungs(conn: AsyncConnection) -> list[Rung]:
         """SELECT json_build_object('rung_id', r.rung_id, 'severity', r.severity, 'wait_minutes', r.wait_minutes,
                   'repeat_minutes', r.repeat_minutes, 'channel', r.channel, 'target', r.target,
                   'sent', count(p.sent_at),
+                  'notifications', count(DISTINCT coalesce(p.notification, p.episode_id::text || p.nth))
+                                       FILTER (WHERE p.sent_at IS NOT NULL),
                   'failing', count(*) FILTER (WHERE p.tries >= %s AND p.sent_at IS NULL AND NOT p.given_up))::text
              FROM alerts.rung r LEFT JOIN alerts.page p USING (rung_id)
             WHERE r.ended_at IS NULL GROUP BY r.rung_id
@@ -122,6 +197,8 @@ class Call(msgspec.Struct, frozen=True, kw_only=True):
     given_up: bool
     failure: str | None
     tries: int
+    joined: bool  # it went out with another call
+    more: int  # other calls that went out with it
 
 
 async def calls(conn: AsyncConnection, *, episode_id: UUID | None = None, limit: int = 20) -> list[Call]:
@@ -129,7 +206,10 @@ async def calls(conn: AsyncConnection, *, episode_id: UUID | None = None, limit:
     rows = await conn.execute(
         """SELECT json_build_object('episode_id', p.episode_id, 'patient_id', e.patient_id, 'concern', e.concern,
                   'severity', r.severity, 'target', r.target, 'channel', r.channel, 'nth', p.nth, 'made_at', p.made_at,
-                  'sent_at', p.sent_at, 'given_up', p.given_up, 'failure', p.failure, 'tries', p.tries)::text
+                  'sent_at', p.sent_at, 'given_up', p.given_up, 'failure', p.failure, 'tries', p.tries,
+                  'joined', p.why IS NOT DISTINCT FROM 'joined',
+                  'more', CASE WHEN p.notification IS NULL THEN 0 ELSE (
+                      SELECT count(*) - 1 FROM alerts.page o WHERE o.notification = p.notification) END)::text
              FROM alerts.page p JOIN alerts.rung r USING (rung_id)
              JOIN alerts.episode e ON e.episode_id = p.episode_id
             WHERE %(episode)s::uuid IS NULL OR p.episode_id = %(episode)s

@@ -69,6 +69,8 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
     expect_every: timedelta = 3 * _DAY
     """How often a patient is expected to measure unless something else was agreed (RPM asks for 16 days of 30)."""
 
+    calls_gather: timedelta = timedelta(minutes=2)
+    """What comes due to the same person so soon after a notification joins the next one; see `notification`."""
     receipts_to: str = ""
     """The https address that passes short messages on to patients, by their opaque number; empty: they hear nothing."""
 

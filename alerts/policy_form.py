@@ -11,16 +11,19 @@ from alerts.burden import minutes_text
 from alerts.escalation import Channel, refusal
 from alerts.events import Severity
 from alerts.hours import DAYS, Hours, Open
+from alerts.notification import LONGEST
 from alerts.policy import Policy, Spans
 
 TARGETS: Final = {"targets": "somebody has claimed it", "escalated": "a provider has taken it"}
 LONGEST_MINUTES: Final = 7 * 24 * 60
 MOST_HOLIDAYS: Final = 60
 
+GATHERS: Final = tuple(str(minutes) for minutes in range(LONGEST // timedelta(minutes=1) + 1))
+
 Form = Mapping[str, str]
 
 
-def policy_of(form: Form, before: Policy, *, zone: str) -> Policy | str:
+def policy_of(form: Form, before: Policy, *, zone: str) -> Policy | str:  # noqa: PLR0911 - one line per answer
     """The policy that this form asks for, or what is wrong with it."""
     spans: dict[str, Spans] = {}
     for name in TARGETS:
@@ -37,6 +40,9 @@ def policy_of(form: Form, before: Policy, *, zone: str) -> Policy | str:
     always = tuple(s for s in Severity if form.get(f"always_{s}") == "true")
     if hours is not None and Severity.CRITICAL not in always:
         return "Critical is answered at any hour: an emergency does not wait for the morning."
+    gather = form.get("calls_gather", "")
+    if gather not in GATHERS:
+        return "Calls gather for 0 to 5 minutes."
     receipts_to = form.get("receipts_to", "")
     if receipts_to and refusal(Channel.WEBHOOK, receipts_to, 0, None):
         return "Messages to patients go to an https address, or nowhere."
@@ -46,6 +52,7 @@ def policy_of(form: Form, before: Policy, *, zone: str) -> Policy | str:
         escalated=spans["escalated"],
         hours=hours,
         round_the_clock=always,
+        calls_gather=timedelta(minutes=int(gather)),
         receipts_to=receipts_to,
     )
 
@@ -109,11 +116,17 @@ def changes(before: Policy, after: Policy) -> list[str]:
     said += [f"holiday taken out: {day}" for day in old_days if day not in new_days]
     if before.round_the_clock != after.round_the_clock:
         said.append(f"at any hour: {', '.join(after.round_the_clock) or 'nothing'}")
+    if before.calls_gather != after.calls_gather:
+        said.append(f"calls gather for {_gathers(after)} (was {_gathers(before)})")
     if before.receipts_to != after.receipts_to:
         said.append(
             f"messages to patients go {'to ' + after.receipts_to if after.receipts_to else 'nowhere'}"
         )
     return said
+
+
+def _gathers(policy: Policy) -> str:
+    return _said(policy.calls_gather) if policy.calls_gather else "no time"
 
 
 def _said(span: timedelta) -> str:

@@ -7,7 +7,7 @@ from alerts import policy_store
 from alerts.access import CHAINS
 from alerts.hours import DAYS
 from alerts.pages_web import CONFLICT, Pages
-from alerts.policy_form import TARGETS, Form, changes, policy_of, week_text
+from alerts.policy_form import GATHERS, TARGETS, Form, changes, policy_of, week_text
 from alerts.policy_store import Version
 
 
@@ -71,6 +71,7 @@ async def _page(
         week=week_text(held.hours),
         days=DAYS,
         targets=TARGETS,
+        gathers=GATHERS,
         severities=("critical", "high", "watch"),
         version=(history[0].version if history else 0) + 1,
         history=[

@@ -101,6 +101,19 @@ async def test_a_call_goes_to_whoever_is_on_call_then_also_after_a_swap(clinic):
     assert [target for target, _ in sink.taken] == ["ana@example.org", "ben@example.org"]
 
 
+async def test_whoever_comes_on_call_is_told_at_once_also_within_the_window_of_who_was(clinic):
+    await rung(clinic, severity="high", target="on-call", wait=0, repeat=None)
+    await put_on(clinic, "ana", "09:00", "10:00")
+    await put_on(clinic, "ben", "10:00", "11:00")
+    sink = Sink()
+    for at, patient in (("09:59", "maria"), ("10:00", "jon")):
+        await clinic.tell(clinic.score("09:50", a_finding(), patient=patient))
+        await page_service.call(
+            clinic.pipeline, {Channel.EMAIL: sink}, public_url=URL, now=when(at), people=Staff()
+        )
+    assert [target for target, _ in sink.taken] == ["ana@example.org", "ben@example.org"]
+
+
 async def test_a_call_into_a_gap_is_a_failing_channel_that_everybody_sees(clinic):
     await rung(clinic, target="on-call", repeat=None)
     await rung(clinic, target="role:physician", repeat=None)

@@ -20,6 +20,7 @@ from alerts.notify import Mail, NotSent, Webhook
 from alerts.page_store import Rung
 from risk.events import Concern, Tier
 from tests.component.alerts_clinic import a_clinic, a_site
+from tests.unit.alerts.test_duty import GOOD
 from tests.unit.alerts.ward import a_finding, when
 
 pytestmark = pytest.mark.stack
@@ -44,6 +45,11 @@ class Sink:
     @property
     def keys(self):
         return [message.key for _, message in self.taken]
+
+    @property
+    def calls(self):
+        """Every call that was heard, also those that went out with another."""
+        return sorted(key for _, message in self.taken for key in (message.key, *message.joined))
 
 
 @pytest.fixture
@@ -103,8 +109,9 @@ async def test_four_processes_at_once_make_and_send_every_call_once(clinic):
         await clinic.tell(clinic.score(f"09:0{n}", a_finding(concern, Tier.CRITICAL)))
     sink = Sink()
     await asyncio.gather(*(call(clinic, "09:15", sink) for _ in range(4)))
-    assert sorted(sink.keys) == sorted(set(sink.keys))
-    assert len(sink.taken) == 6
+    assert sink.calls == sorted(set(sink.calls))
+    assert len(sink.calls) == 6
+    assert len(sink.taken) == 2  # one for each address
 
 
 async def test_a_call_whose_answer_was_lost_is_repeated_under_the_same_key(clinic):
@@ -124,11 +131,101 @@ async def test_a_process_that_dies_while_sending_is_followed_by_another_after_it
     await clinic.tell(clinic.score("09:00", a_finding(tier=Tier.CRITICAL)))
     async with clinic.pipeline() as conn:  # made and leased, then killed
         await page_store.make(conn, now=when("09:06"))
-        (leased,) = await page_store.take(conn, now=when("09:06"))
+        (leased,) = await page_service.due(conn, now=when("09:06"))
     sink = Sink()
     assert await call(clinic, "09:06", sink) == (0, 0)
     assert await call(clinic, "09:08", sink) == (1, 0)
     assert sink.keys == [leased.key]
+
+
+async def test_twenty_at_once_are_one_mail_that_says_so_and_each_calls_until_it_is_claimed(clinic):
+    await rung(clinic, wait=0)
+    for n in range(20):
+        await clinic.new_patient(f"p{n}", f"Patient {n}")
+    await clinic.tell(
+        *(clinic.score("09:00", a_finding(tier=Tier.CRITICAL), patient=f"p{n}") for n in range(20))
+    )
+    sink = Sink()
+    await call(clinic, "09:01", sink)
+    ((_, mail),) = sink.taken
+    assert "19 more alerts wait in Lamplight" in mail.text
+    await clinic.tell(clinic.score("09:01", a_finding(tier=Tier.CRITICAL), patient="maria"))
+    await call(clinic, "09:02", sink)  # a new critical waits for nobody's window
+    assert len(sink.taken) == 2
+    async with clinic.web() as conn:
+        await service.claim(conn, clinic.patients["p7"], clinic.act("ana", now=when("09:03")))
+    for at in ("09:15", "09:16", "09:17", "09:18"):
+        await call(clinic, at, sink)
+    counts = [1 + len(message.joined) for _, message in sink.taken]
+    assert counts == [
+        20,
+        1,
+        19,
+        1,
+    ]  # without the one somebody came for; the last two minutes after the others
+    whys = await clinic.rows("SELECT why, count(*) FROM alerts.page GROUP BY 1 ORDER BY 1")
+    assert whys == [("at_once", 3), ("critical", 1), ("joined", 37)]
+    async with a_site(clinic) as shop, shop.hands("dora") as dora:
+        page = (await dora.get("/queue/chain")).text
+        assert 'data-th="Sent">41 <span class="muted">in 4 notifications' in page
+        assert "with 18 more" in page
+        assert "joined another call" in page
+
+
+async def test_what_comes_within_the_window_joins_the_next_one_unless_somebody_came(clinic):
+    await rung(clinic, severity="high", wait=0, repeat=None)
+    await rung(clinic, severity="high", wait=0, repeat=None, target="other@practice.example")
+    await clinic.tell(clinic.score("09:00", a_finding(), patient="maria"))
+    sink = Sink()
+    await call(clinic, "09:01", sink)
+    for name in ("p1", "p2", "p3"):
+        await clinic.new_patient(name, name)
+    await clinic.tell(clinic.score("09:01", a_finding(), patient="jon"))
+    await clinic.tell(*(clinic.score("09:01", a_finding(), patient=name) for name in ("p1", "p2", "p3")))
+    assert await call(clinic, "09:02", sink) == (0, 0)
+    async with a_site(clinic) as shop, shop.hands("dora") as dora:
+        assert "waits for the next notification" in (await dora.get("/queue/chain")).text
+    async with clinic.web() as conn:
+        await service.claim(conn, clinic.patients["jon"], clinic.act("ana", now=when("09:02")))
+    assert await call(clinic, "09:03", sink) == (2, 0)
+    assert [len(message.joined) for _, message in sink.taken] == [0, 0, 2, 2]
+
+
+async def test_a_notification_that_did_not_get_out_is_repeated_under_its_key_without_what_was_claimed(clinic):
+    await rung(clinic, wait=0, repeat=None)
+    await clinic.tell(
+        clinic.score("09:00", a_finding(tier=Tier.CRITICAL)),
+        clinic.score("09:00", a_finding(tier=Tier.CRITICAL), patient="jon"),
+    )
+    sink = Sink(deaf_after=0)
+    assert await call(clinic, "09:01", sink) == (0, 1)
+    lead = sink.keys[0].split(":")[0]
+    ((patient,),) = await clinic.rows("SELECT patient_id FROM alerts.episode WHERE episode_id = %s", lead)
+    async with clinic.web() as conn:
+        await service.claim(conn, patient, clinic.act("ana", now=when("09:01")))
+    sink.deaf_after = None
+    assert await call(clinic, "09:02", sink) == (1, 0)
+    assert sink.keys == [sink.keys[0]] * 2
+    assert [len(message.joined) for _, message in sink.taken] == [1, 0]
+    assert lead not in sink.taken[1][1].text
+    assert await clinic.rows("SELECT given_up, sent_at IS NOT NULL FROM alerts.page ORDER BY 1") == [
+        (False, True),
+        (True, False),
+    ]
+
+
+async def test_a_practice_says_how_long_calls_gather(clinic):
+    async with a_site(clinic) as shop, shop.hands("adm") as ada:
+        told = await ada.post("/queue/policy", version="1", why="Less", **GOOD | {"calls_gather": "5"})
+        assert told.status_code == 303
+        assert 'value="5" selected' in (await ada.get("/queue/policy")).text
+    await rung(clinic, severity="high", wait=0, repeat=None)
+    sink = Sink()
+    await clinic.tell(clinic.score("09:00", a_finding()))
+    assert await call(clinic, "09:10", sink) == (1, 0)
+    await clinic.tell(clinic.score("09:10", a_finding(), patient="jon"))
+    assert await call(clinic, "09:14", sink) == (0, 0)
+    assert await call(clinic, "09:15", sink) == (1, 0)
 
 
 async def test_a_way_that_fails_is_tried_again_and_everybody_is_told(clinic):

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import math
 import os
+import re
 import subprocess
 import sys
 import time
@@ -39,6 +40,7 @@ class Sink:
     def __init__(self, dice):
         self.taken: Counter[str] = Counter()
         self.first: dict[str, datetime] = {}
+        self.about: dict[str, int] = {}  # how many episodes the mail spoke of when it first came
         self.denied = self.late = 0
         self._dice = dice
 
@@ -47,6 +49,8 @@ class Sink:
         key = text.partition("X-Lamplight-Key:")[2].split()[0]
         self.taken[key] += 1
         self.first.setdefault(key, datetime.now(UTC))
+        more = re.search(r"(\d+) more alert", text)
+        self.about.setdefault(key, 1 + int(more[1]) if more else 1)
         chance = self._dice.random()
         if (
             self.taken[key] > 3

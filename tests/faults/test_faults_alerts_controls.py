@@ -9,7 +9,7 @@ import msgspec
 import psycopg
 import pytest
 
-from alerts import page_store, store
+from alerts import page_service, page_store, store
 from alerts.service import AlertsRoom
 from risk.events import Tier
 from tests.faults.alerts_ward import SEED, Load, furnish, one
@@ -25,24 +25,23 @@ async def test_a_notifier_that_notes_before_it_sends_is_caught_missing(fresh_dat
     now = datetime.now(UTC)
     heard: Counter[str] = Counter()
     async with await psycopg.AsyncConnection.connect(fresh_database.pipeline, autocommit=True) as conn:
-        async with conn.transaction():
-            scores = [
-                msgspec.structs.replace(
-                    a_score("09:00", a_finding(tier=Tier.CRITICAL), patient=patient),
-                    effective_at=now,
-                    received_at=now,
-                )
-                for patient in patients
-            ]
-            moves = await AlertsRoom().handle(conn, scores, now=now)
-        keys = {f"{move.episode_id}:1:{rung}:0" for move in moves}
-        await page_store.make(conn, now=now)
-        for n, page in enumerate(await page_store.take(conn, now=now, limit=50)):
-            await page_store.sent(conn, page, at=now)
+        keys = set()
+        for n, patient in enumerate(patients):  # one after the other: what comes at once goes out together
+            scored = msgspec.structs.replace(
+                a_score("09:00", a_finding(tier=Tier.CRITICAL), patient=patient),
+                effective_at=now,
+                received_at=now,
+            )
+            async with conn.transaction():
+                (move,) = await AlertsRoom().handle(conn, [scored], now=now)
+            keys.add(f"{move.episode_id}:1:{rung}:0")
+            await page_store.make(conn, now=now)
+            (notification,) = await page_service.due(conn, now=now)
+            await page_store.sent(conn, notification, at=now)
             if n % 2:
                 continue  # killed here
-            heard[page.key] += 1
-        assert await page_store.take(conn, now=now + timedelta(hours=1)) == []
+            heard[notification.key] += 1
+        assert await page_service.due(conn, now=now + timedelta(hours=1)) == []
     with capsys.disabled():
         print(
             f"\nnoting before sending, 10 kills: {len(keys - heard.keys())} of {len(keys)} alerts never notified"

@@ -69,7 +69,7 @@ GOOD = {
     f"{group}_{severity}": minutes
     for group in ("targets", "escalated")
     for severity, minutes in (("critical", "20"), ("high", "240"), ("watch", "1440"))
-} | {"opens_0": "08:00", "closes_0": "17:00", "holidays": "2026-12-25, 2026-07-04", "always_critical": "true"}
+} | {"opens_0": "08:00", "closes_0": "17:00", "holidays": "2026-12-25, 2026-07-04", "always_critical": "true", "calls_gather": "1"}
 WRONG = [
     ("nothing as target", {"targets_high": ""}, "a number of minutes"),
     ("a word as target", {"targets_high": "soon"}, "a number of minutes"),
@@ -79,6 +79,7 @@ WRONG = [
     ("a holiday that is no day", {"holidays": "Christmas"}, "A holiday is a date"),
     ("never open", {"opens_0": "", "closes_0": ""}, "Open on one day"),
     ("an emergency that waits", {"always_critical": ""}, "an emergency does not wait"),
+    ("calls that gather for an hour", {"calls_gather": "60"}, "Calls gather for 0 to 5 minutes"),
 ]
 
 
@@ -98,6 +99,7 @@ def test_a_policy_that_can_be_survives_the_database():
         "service hours: Mon 08:00–17:00, Tue–Sun closed (were always)",
         "holiday added: 2026-07-04",
         "holiday added: 2026-12-25",
+        "calls gather for 1 min (was 2 min)",
     ]
     assert changes(policy, policy) == []
 
