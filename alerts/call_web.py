@@ -22,6 +22,7 @@ def add(routes: APIRouter, pages: Pages) -> None:
         episode_id: UUID,
         timer_id: UUID | None = None,
         program: Annotated[str, Form()] = "",
+        back: Annotated[str, Form()] = "",
     ) -> Response:
         async with desk.transaction(request) as conn:
             episode = await episode_web.found(conn, desk, request, episode_id)
@@ -35,7 +36,7 @@ def add(routes: APIRouter, pages: Pages) -> None:
                 timer_id=timer_id or uuid4(),
                 program=program,
             )
-        return await pages.answered(request, answer, back=str(episode_id))
+        return await pages.answered(request, answer, back=back or str(episode_id))
 
     @routes.post("/episode/{episode_id}/call/end")
     async def end(request: Request, episode_id: UUID, seen: Annotated[int, Form()]) -> Response:
@@ -47,9 +48,9 @@ def add(routes: APIRouter, pages: Pages) -> None:
             answer, told = await call_service.end(
                 pages.calls, request, conn, episode, await pages.acting(request, conn), said, seen=seen
             )
+        back = said.get("back") or f"{episode_id}?tab={episode.queue}"
+        view = view_said(back, desk.who(request).role)
         if told:
-            return await pages.the_list(
-                request, view_said(f"?tab={episode.queue}", desk.who(request).role), told=told
-            )
-        back = str(episode_id) if isinstance(answer, NotPossible) else f"?tab={episode.queue}"
+            return await pages.the_list(request, view, told=told)
+        back = back if isinstance(answer, NotPossible) else view.url("")
         return await pages.answered(request, answer, back=back, kept=said.get("note", ""))

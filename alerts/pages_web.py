@@ -83,8 +83,16 @@ class Pages:
         return self.desk.page(request, template, status_code=status, notice=notice, told=told, **context)
 
     async def the_episode(
-        self, request: Request, episode_id: UUID, *, notice: str = "", status: int = 200, kept: str = ""
+        self,
+        request: Request,
+        episode_id: UUID,
+        *,
+        back: str = "",
+        notice: str = "",
+        status: int = 200,
+        kept: str = "",
     ) -> HTMLResponse:
+        """`back` has the part of the list that the way leads back to; otherwise the whole queue of the episode."""
         async with self.desk.transaction(request) as conn:
             episode = await episode_web.found(conn, self.desk, request, episode_id)
             context = await episode_web.page(
@@ -99,6 +107,7 @@ class Pages:
             kept=kept,
             call=call,
             new_timer=uuid4(),
+            view=_list(back, episode, self.desk.who(request).role),
             **context,
         )
 
@@ -135,13 +144,9 @@ class Pages:
             answer = await service.on_episode(conn, episode_id, act, lambda e: decide(act, e), seen=seen)
         if answer is None:
             raise HTTPException(404, "There is no such episode in your practice.")
-        done = not isinstance(answer, NotPossible)
-        return await self.answered(
-            request,
-            answer,
-            back=f"?tab={episode.queue}" if done and ends and _episode(back) else back,
-            kept=kept,
-        )
+        if ends and _episode(back) and not isinstance(answer, NotPossible):
+            back = _list(back, episode, act.person.role).url("")
+        return await self.answered(request, answer, back=back, kept=kept)
 
     async def measuring(self, request: Request, *, notice: str = "", status: int = 200) -> HTMLResponse:
         """Everybody's rhythm."""
@@ -242,7 +247,7 @@ class Pages:
             hours=hours,
             current=on_call(shifts, act.now),
             following=next_up(shifts, act.now),
-            summary=summary(tallies),
+            summary=summary(tallies, Queue.CLINICAL),
             counts={
                 state: sum(s.open for s in stands if s.state is state and s.queue in queues)
                 for state in found
@@ -271,9 +276,12 @@ class Pages:
             named = {call.patient_id for call in calls} if who.role in SEES[Queue.CLINICAL] else set()
             patients = await desk.patients(conn, named)
             shifts = await rota_store.shifts(conn, since=desk.now(), until=desk.now())
+            policies = await policy_store.in_force(conn, [who.practice_id], otherwise=self.policy)
+        gather = policies.of(who.practice_id).calls_gather / timedelta(minutes=1)
         return desk.page(
             request,
             "alerts/chain.html",
+            gather=minutes_text(gather) if gather else "one look of the notifier",
             status_code=status,
             notice=notice,
             rungs=rungs,
@@ -304,14 +312,18 @@ class Pages:
     async def answered(self, request: Request, answer: Answer, *, back: str, kept: str = "") -> Response:
         """Back to where the form was: done (303, or the fresh list for htmx), or 409 with the sentence and the note.
 
-        `back` is the id of an episode for a form on its page, otherwise the part of the list that was shown.
+        `back` is the part of the list that was shown, behind the id of an episode for a form on its page.
         """
         refused = answer.sentence if isinstance(answer, NotPossible) else ""
         episode_id = _episode(back)
         if episode_id is not None:
             if refused:
-                return await self.the_episode(request, episode_id, notice=refused, status=CONFLICT, kept=kept)
-            return RedirectResponse(f"/queue/episode/{episode_id}", status_code=303)
+                return await self.the_episode(
+                    request, episode_id, back=back, notice=refused, status=CONFLICT, kept=kept
+                )
+            here = f"/queue/episode/{episode_id}"
+            role = self.desk.who(request).role
+            return RedirectResponse(view_said(back, role).url(here) if "?" in back else here, status_code=303)
         view = view_said(back, self.desk.who(request).role)
         if refused or "hx-request" in request.headers:
             return await self.the_list(request, view, notice=refused, status=CONFLICT if refused else 200)
@@ -320,9 +332,13 @@ class Pages:
 
 def _episode(back: str) -> UUID | None:
     try:
-        return UUID(back)
+        return UUID(back.partition("?")[0])
     except ValueError:
         return None
+
+
+def _list(back: str, episode: Episode, role: str) -> View:
+    return view_said(back, role) if "tab=" in back else View(queue=episode.queue)
 
 
 def view_said(back: str, role: str) -> View:

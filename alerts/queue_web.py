@@ -23,7 +23,7 @@ from alerts.outage import cause_text
 from alerts.row import Known, Row, a_row
 from alerts.screen_store import Want
 from alerts.sketch import UNITS, sketch
-from alerts.worklist import Place, Section, Tally, Viewer, summary, waiting
+from alerts.worklist import WORDS, Place, Section, Tally, Viewer, summary, waiting
 from alerts.worklist_store import worklist
 
 PAGE: Final = 60
@@ -49,9 +49,14 @@ class View(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def view_of(role: str, said: Mapping[str, str]) -> View:
-    """What the address asks for, as far as this role may see it and as far as it makes sense."""
+    """What the address asks for, as far as this role may see it and makes sense; otherwise the first that it works.
+
+    >>> [view_of(role, {}).queue.value for role in ("nurse", "coordinator", "admin", "auditor")]
+    ['clinical', 'adherence', 'technical', 'clinical']
+    """
     mine = seen_by(role)
-    queue = next((q for q in mine if q.value == said.get("tab")), mine[0] if mine else Queue.CLINICAL)
+    works = [queue for queue in mine if role in WORKS[queue]] or mine or [Queue.CLINICAL]
+    queue = next((q for q in mine if q.value == said.get("tab")), works[0])
     show, page = said.get("show", "all"), said.get("page", "1")
     concern = said.get("concern", "")
     return View(
@@ -110,7 +115,8 @@ async def listed(
         ],
         "sections": [(section, by_section[section], chosen[section]) for section in by_section],
         "counts": counts,
-        "summary": summary(here),
+        "summary": summary(here, view.queue, besides=unowned if view.queue is Queue.TECHNICAL else 0),
+        "empty": _empty(view, works=who.role in WORKS[view.queue]),
         "more": total > view.page * PAGE,
         "shown": (view.page - 1) * PAGE + len(rows),
         "total": total,
@@ -130,6 +136,13 @@ async def listed(
         "about": about,
         "clock": act.clock,
     }
+
+
+def _empty(view: View, *, works: bool) -> str:
+    """What stands where no row is: of a whole queue in the words of its work, of a part of it nothing about the rest."""
+    if view.url() != View(queue=view.queue).url():
+        return "Nobody in this part of the list."
+    return WORDS[view.queue].empty if works else f"{WORDS[view.queue].none}."
 
 
 def _benign(tallies: Sequence[Tally]) -> int:

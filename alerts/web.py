@@ -86,7 +86,8 @@ def _seen(routes: APIRouter, pages: Pages, bell: Doorbell) -> None:
 
     @routes.get("/episode/{episode_id}", response_class=HTMLResponse)
     async def one(request: Request, episode_id: UUID) -> HTMLResponse:
-        return await pages.the_episode(request, episode_id)
+        """Its address carries the part of the list that it was opened from, so that the way back leads there."""
+        return await pages.the_episode(request, episode_id, back=f"?{request.url.query}")
 
 
 def _done_to_patients(routes: APIRouter, pages: Pages) -> None:

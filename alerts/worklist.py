@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from datetime import datetime
 from enum import StrEnum
-from typing import NamedTuple
+from typing import Final, NamedTuple
 from uuid import UUID
 
 from alerts.concerns import Queue
@@ -57,19 +57,57 @@ def waiting(tallies: Iterable[Tally]) -> int:
     return sum(tally.patients for tally in tallies if tally.section in CALLING)
 
 
-def summary(tallies: Iterable[Tally]) -> str:
-    """The one sentence at the top of the list.
+class Words(NamedTuple):
+    """What the top of a queue says: to one and to several who need somebody now, who wait, and to nobody."""
+
+    one: str
+    several: str
+    some: str
+    none: str
+    empty: str
+
+
+WORDS: Final = {
+    Queue.CLINICAL: Words(
+        one="patient needs somebody now",
+        several="patients need somebody now",
+        some="waiting",
+        none="Nobody is waiting",
+        empty="Nobody needs you here.",
+    ),
+    Queue.ADHERENCE: Words(
+        one="patient to ask now",
+        several="patients to ask now",
+        some="to ask",
+        none="Nobody to ask",
+        empty="Nobody's readings are missing without a cause.",
+    ),
+    Queue.TECHNICAL: Words(
+        one="thing to mend now",
+        several="things to mend now",
+        some="to mend",
+        none="Nothing to mend",
+        empty="Nothing needs mending.",
+    ),
+}
+
+
+def summary(tallies: Iterable[Tally], queue: Queue, *, besides: int = 0) -> str:
+    """The one sentence at the top of a queue, in the words of its work. `besides`: what is urgent and about no patient.
 
     >>> one = Tally(Queue.CLINICAL, Section.NOW, Severity.CRITICAL, patients=1, chosen=1)
-    >>> summary([one]), summary([one._replace(section=Section.NEXT, patients=3)]), summary([])
+    >>> three = one._replace(section=Section.NEXT, patients=3)
+    >>> summary([one], Queue.CLINICAL), summary([three], Queue.CLINICAL), summary([], Queue.CLINICAL)
     ('1 patient needs somebody now', 'Nothing urgent; 3 waiting', 'Nobody is waiting')
+    >>> summary([three], Queue.TECHNICAL), summary([], Queue.TECHNICAL), summary([], Queue.TECHNICAL, besides=1)
+    ('Nothing urgent; 3 to mend', 'Nothing to mend', '1 thing to mend now')
     """
-    tallies = list(tallies)
-    now = sum(tally.patients for tally in tallies if tally.section is Section.NOW)
+    tallies, words = list(tallies), WORDS[queue]
+    now = sum(tally.patients for tally in tallies if tally.section is Section.NOW) + besides
     if now:
-        return f"{now} {'patient needs' if now == 1 else 'patients need'} somebody now"
+        return f"{now} {words.one if now == 1 else words.several}"
     calling = waiting(tallies)
-    return f"Nothing urgent; {calling} waiting" if calling else "Nobody is waiting"
+    return f"Nothing urgent; {calling} {words.some}" if calling else words.none
 
 
 def time_left(due_at: datetime, now: datetime) -> str:

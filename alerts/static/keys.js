@@ -12,7 +12,7 @@
   });
   document.getElementById("keys-button")?.addEventListener("click", () => dialog.showModal());
 
-  const ANCHOR = { a: "settle", e: "escalate", s: "snooze", n: "note", t: "task" };
+  const ANCHOR = { a: "settle", e: "escalate", s: "snooze", n: "note", t: "task", p: "h-call" };
   const rows = () => [...document.querySelectorAll(".row")].filter((row) => !row.hidden);
   const current = () => document.activeElement?.closest?.(".row");
 
@@ -66,7 +66,7 @@
     else if (event.key === "k") walk(-1);
     else if (event.key === "/") document.getElementById("find")?.focus();
     else if (event.key === "Enter" && event.target.matches(".row")) location.href = event.target.dataset.open;
-    else if ("caesntuq".includes(event.key)) done = act(event.key);
+    else if ("caesntpuq".includes(event.key)) done = act(event.key);
     else done = false;
     if (done) event.preventDefault();
   });

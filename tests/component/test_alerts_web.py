@@ -1,5 +1,6 @@
 """The alerts screens behind the real frame: every route, with and without JavaScript, for everybody and for nobody."""
 
+import html
 import json
 import re
 from functools import reduce
@@ -321,6 +322,49 @@ async def nothing_happened(shop):
     assert await shop.clinic.rows("SELECT count(*) FROM alerts.transition") == [(1,)]
     assert await shop.clinic.rows("SELECT count(*) FROM alerts.comment") == [(0,)]
     assert await shop.clinic.outbox() == []
+
+
+async def test_who_came_from_a_part_of_the_list_is_led_back_to_it(shop):
+    episode = await opened(shop)
+    patient = shop.clinic.patients["maria"]
+    async with shop.hands("ana") as ana:
+        await ana.post(f"/queue/patient/{patient}/claim")
+        listed = (await ana.get("/queue?tab=clinical&show=mine&severity=high")).text
+        (address,) = set(re.findall(rf'href="(/queue/episode/{episode}[^"]*)"', listed))
+        page = (await ana.get(html.unescape(address))).text
+        (back,) = set(re.findall(r'name="back" value="([^"]+)"', page))
+        back = html.unescape(back)
+        assert back == f"{episode}?tab=clinical&show=mine&severity=high"
+        task = await ana.post(f"/queue/episode/{episode}/task", back=back)  # stays on the page
+        assert task.headers["location"] == f"/queue/episode/{back}"
+        refused = await ana.post(f"/queue/episode/{episode}/settle", seen="3", code="", back=back)
+        assert refused.status_code == 409
+        assert html.escape(back) in refused.text
+        done = await ana.post(f"/queue/episode/{episode}/settle", seen="3", code="noise", back=back)
+        assert done.headers["location"] == "/queue?tab=clinical&show=mine&severity=high"
+        elsewhere = await ana.post("/queue/undo", act_id=str(uuid4()), back=f"{episode}?tab=//x.example")
+        assert "x.example" not in elsewhere.text
+
+
+HEADINGS = [
+    ("ana", "Nothing urgent; 1 waiting", "Nobody is waiting", "Nobody needs you here."),
+    ("dora", "Nothing urgent; 1 waiting", "Nobody is waiting", "Nobody needs you here."),
+    ("aud", "Nothing urgent; 1 waiting", "Nobody is waiting", "Nobody is waiting."),
+    ("eve", "Nobody to ask", "Nobody to ask", "Nobody's readings are missing without a cause."),
+    ("adm", "Nothing urgent; 1 to mend", "Nothing to mend", "Nothing needs mending."),
+]
+
+
+@pytest.mark.parametrize(("who", "some", "none", "empty"), HEADINGS, ids=[c[0] for c in HEADINGS])
+async def test_each_role_begins_at_its_own_queue_in_the_words_of_its_work(shop, who, some, none, empty):
+    async with shop.hands(who) as hands:
+        said = words(await hands.get("/queue"))
+        assert none in said
+        assert empty in said
+        assert "Nobody in this part of the list." in words(await hands.get("/queue?show=late"))
+        await opened(shop)
+        await opened(shop, patient="jon", concern=Concern.SCORE_INCOMPLETE, tier=WATCH)
+        assert some in words(await hands.get("/queue"))
 
 
 @pytest.mark.parametrize("who", ["aud", "adm", "eve"])
