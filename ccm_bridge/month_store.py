@@ -58,11 +58,13 @@ async def zones(conn: Connection, patients: Sequence[UUID]) -> dict[UUID, str]:
 
 
 async def served(conn: Connection, month: date) -> list[UUID]:
-    """Whose month there is: everybody enrolled, and everybody for whom minutes were logged."""
+    """Whose month there is, by name: everybody enrolled, and everybody for whom minutes were logged."""
     cur = await conn.execute(
-        """SELECT patient_id FROM (SELECT DISTINCT ON (patient_id) patient_id, state FROM ccm.enrolment
-                                    ORDER BY patient_id, version DESC) latest WHERE state = 'enrolled'
-            UNION SELECT patient_id FROM ccm.time_entry WHERE month = %s""",
+        """SELECT patient_id FROM (
+               SELECT patient_id FROM (SELECT DISTINCT ON (patient_id) patient_id, state FROM ccm.enrolment
+                                        ORDER BY patient_id, version DESC) latest WHERE state = 'enrolled'
+                UNION SELECT patient_id FROM ccm.time_entry WHERE month = %s) s
+             JOIN who.patient p USING (patient_id) ORDER BY lower(p.name), patient_id""",
         (month,),
     )
     return [row[0] for row in await cur.fetchall()]

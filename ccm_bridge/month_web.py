@@ -27,6 +27,9 @@ SHOWS: dict[str, frozenset[Standing]] = {
     "under": frozenset({Standing.UNDER, Standing.QUIET}),
     "not billable": frozenset({Standing.NOT_BILLABLE}),
 }
+BY_ITSELF = "lamplight-by-itself"
+"""The header of what a page asks without anybody having touched it."""
+
 PAGE = 100
 """Rows on one page of the month."""
 
@@ -49,13 +52,15 @@ def router(desk: Desk, days: DeviceDays | None, last_measured: LastMeasured | No
         now, on = desk.now(), today(desk, who)
         order = {standing: place for place, standing in enumerate(Standing)}
         async with desk.transaction(request) as conn:
-            seen = await glance.look(conn, zone=who.zone, month=month, now=now)
-            names = await tags(desk, conn, [one.patient_id for one in seen.lines], on)
-            lines = sorted(seen.lines, key=lambda one: (order[one.standing], names[one.patient_id].name))
+            seen = await glance.look(
+                conn, zone=who.zone, month=month, now=now, watched=BY_ITSELF not in request.headers
+            )
+            lines = sorted(seen.lines, key=lambda one: order[one.standing])
             shown = [one for one in lines if one.standing in SHOWS.get(show, SHOWS["all"])]
             last = max(1, -(-len(shown) // PAGE))
             number = min(int(page) if re.fullmatch(r"[1-9][0-9]{0,5}", page) else 1, last)
             paged = shown[(number - 1) * PAGE : number * PAGE]
+            names = await tags(desk, conn, [one.patient_id for one in paged], on)
             civil = ZoneInfo(who.zone)
             around = await month_store.around(
                 conn,
@@ -92,7 +97,9 @@ def router(desk: Desk, days: DeviceDays | None, last_measured: LastMeasured | No
             return month
         now = desk.now()
         async with desk.transaction(request) as conn:
-            seen = await glance.look(conn, zone=who.zone, month=month, now=now)
+            seen = await glance.look(
+                conn, zone=who.zone, month=month, now=now, watched=BY_ITSELF not in request.headers
+            )
             said = await report_service.report(conn, seen, zone=who.zone, month=month, now=now)
             named = set(said.silent).union(*(pattern.patients for pattern in said.patterns))
             names = await tags(desk, conn, named, today(desk, who))

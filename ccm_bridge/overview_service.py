@@ -28,6 +28,9 @@ from ccm_bridge.store import Connection
 BUDGET_S = 0.12
 """How long after its beginning a look may still begin to decide rows anew."""
 
+UNWATCHED_S = 1.0
+"""The same where nobody waits for the answer: a page that is shown already asks for the rows it lacks."""
+
 KEPT = 40_000
 """Rows kept in one process, a few kilobytes each; the longest unused goes first."""
 
@@ -138,7 +141,7 @@ def _valid_until(row: Row, *, now: datetime) -> datetime:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Overview:
-    """A practice's month: decided lines, and who is not decided yet."""
+    """A practice's month: decided lines by the patients' names, and who is not decided yet."""
 
     lines: Sequence[Line]
     undecided: Sequence[UUID]
@@ -154,16 +157,29 @@ class Glance:
         self._kept: OrderedDict[tuple[UUID, date], tuple[str, Line]] = OrderedDict()
 
     async def look(
-        self, conn: Connection, *, zone: str, month: date, now: datetime, everybody: bool = False
+        self,
+        conn: Connection,
+        *,
+        zone: str,
+        month: date,
+        now: datetime,
+        everybody: bool = False,
+        watched: bool = True,
     ) -> Overview:
         """Every served patient's row; what changed is decided anew, as far as the budget goes.
 
-        `everybody`: whatever it takes, for what leaves the house as a figure.
+        `everybody`: whatever it takes, for what leaves the house as a figure. `watched`: somebody waits for the answer.
         """
-        until = time.monotonic() + self._budget_s
-        patients = sorted(await month_store.served(conn, month))
+        until = time.monotonic() + (self._budget_s if watched else UNWATCHED_S)
+        patients = await month_store.served(conn, month)
         stamps = await self._stamps(conn, month, patients, now)
-        stale = [patient for patient in patients if self._get(patient, month, stamps[patient], now) is None]
+        lines: dict[UUID, Line] = {}
+        stale = []
+        for patient in patients:
+            if (kept := self._get(patient, month, stamps[patient], now)) is None:
+                stale.append(patient)
+            else:
+                lines[patient] = kept
         decided = 0
         while decided < len(stale) and (everybody or decided == 0 or time.monotonic() < until):
             some = stale[decided : decided + AT_ONCE]
@@ -171,15 +187,12 @@ class Glance:
                 conn, zone=zone, month=month, now=now, days=self._days, patients=some
             ):
                 patient = row.known.patient_id
-                self._put(patient, month, stamps[patient], line(row, now=now))
+                lines[patient] = line(row, now=now)
+                self._put(patient, month, stamps[patient], lines[patient])
             decided += len(some)
             await asyncio.sleep(0)  # others wait for this process too
         return Overview(
-            lines=[
-                found
-                for patient in patients
-                if (found := self._get(patient, month, stamps[patient], now)) is not None
-            ],
+            lines=[lines[patient] for patient in patients if patient in lines],
             undecided=stale[decided:],
         )
 

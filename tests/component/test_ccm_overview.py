@@ -267,3 +267,7 @@ async def test_what_does_not_fit_the_budget_follows_with_the_next_request(practi
             left.append(len(seen.undecided))
     assert left == [46, 31, 16, 1, 0]
     assert len(seen.lines) == 61
+    async with people.desk(people.ana) as conn:  # where nobody waits, one request does more of it
+        anew = Glance(cuffs, cuffs.last, budget_s=0)
+        unwatched = await anew.look(conn, zone=people.ana.zone, month=MONTH, now=NOW, watched=False)
+    assert len(unwatched.undecided) < left[0]
