@@ -47,6 +47,18 @@ def tick_of(pid: int) -> int | None:
     return None if state == "X" or (state == "Z" and threads <= 1) else tick
 
 
+def kept_by(keeper: int) -> int:
+    """What a keeper keeps, which comes back when it is killed; between two of them, or where /proc does not tell, itself.
+
+    Whoever kills the keeper stops the service: the kernel takes what it kept along.
+    """
+    try:
+        children = Path(f"/proc/{keeper}/task/{keeper}/children").read_text().split()
+    except OSError:
+        return keeper
+    return int(children[0]) if children else keeper
+
+
 def boot_id() -> str:
     return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
 

@@ -13,6 +13,7 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import KafkaError
 
 from deploy.native import playing
+from deploy.native.processes import kept_by
 from deploy.native.services import MAILBOX, WATCHMAN, Fleet
 from deploy.native.stack import SETTINGS_OF, Stack
 
@@ -82,11 +83,11 @@ def look(stack: Stack, fleet: Fleet) -> Status:
         }
     for service in fleet.services:
         birth = stack.processes.alive(service.name)
-        seen.services[service.name] = {"up": birth is not None, "pid": birth.pid if birth else None}
+        seen.services[service.name] = {"up": birth is not None, "pid": kept_by(birth.pid) if birth else None}
     for name in stack.processes.names():
         if name not in seen.servers and name not in seen.services:
             birth = stack.processes.alive(name)
-            seen.gateways[name] = {"up": birth is not None, "pid": birth.pid if birth else None}
+            seen.gateways[name] = {"up": birth is not None, "pid": kept_by(birth.pid) if birth else None}
     seen.demo = playing.look(stack.folder, [name for name, it in seen.gateways.items() if it["up"]])
     with ThreadPoolExecutor() as asking:
         ready = {name: asking.submit(fleet.ready, name) for name, it in seen.services.items() if it["up"]}

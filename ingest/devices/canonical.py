@@ -297,11 +297,15 @@ COMPLAINTS = (
     (r"unknown field `([a-z_]{1,32})`", Reason.UNKNOWN_FIELD, "`{}` is not a field of this kind of message"),
     (r"(unknown field)", Reason.UNKNOWN_FIELD, "a field of the message is not known"),
     (r"at `\$\.(kind)`", Reason.UNKNOWN_KIND, "`{}` is none of bp, glucose, frame, event"),
-    (r"out of range.*at `\$\.([a-z_]{1,32})", Reason.NUMBER_TOO_LARGE, "`{}` is out of reach"),
+    (
+        r"out of range.*at `\$\.([a-z_]{1,32})",
+        Reason.NUMBER_TOO_LARGE,
+        "`{}` is larger or smaller than it can be",
+    ),
     (
         r"Expected `(?:int|float)` [<>]=.*at `\$\.([a-z_]{1,32})",
         Reason.NUMBER_TOO_LARGE,
-        "`{}` is out of reach",
+        "`{}` is larger or smaller than it can be",
     ),
     (r"at `\$\.(unit)`", Reason.UNKNOWN_UNIT, "`{}` is not one of this kind of message"),
     (r"at `\$\.([a-z_]{1,32})", Reason.WRONG_TYPE, "`{}` does not have the type or form it must have"),

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from deploy.native.ports import Ports, free
-from deploy.native.processes import NotReadyError, Processes, tick_of, until
+from deploy.native.processes import NotReadyError, Processes, kept_by, tick_of, until
 from deploy.native.progress import quiet
 
 FOREVER = [sys.executable, "-c", "import signal; signal.pause()"]
@@ -155,3 +155,12 @@ def test_a_preferred_port_is_taken_when_free_and_never_twice(tmp_path):
     ports = Ports(tmp_path / "b", {"web": port, "mqtt": port})
     assert ports.choose("web") == port
     assert ports.choose("mqtt") != port
+
+
+def test_the_pid_to_kill_is_that_of_what_is_kept_and_not_of_its_keeper(processes):
+    birth = start(processes, "one", [sys.executable, "-m", "deploy.keeper", *FOREVER])
+    wait_for(lambda: kept_by(birth.pid) != birth.pid)
+    kept = kept_by(birth.pid)
+    os.kill(kept, signal.SIGKILL)
+    wait_for(lambda: kept_by(birth.pid) not in (birth.pid, kept))
+    assert processes.alive("one") == birth
