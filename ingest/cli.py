@@ -14,7 +14,9 @@ from ingest.webhook_cli import app as webhook
 app = typer.Typer(no_args_is_help=True)
 app.add_typer(dead_letters, name="dead-letters", help="What was refused: look, replay, close.")
 app.add_typer(whose, name="whose", help="Readings whose owner a person must name: look, decide.")
-app.add_typer(assignment, name="assignment", help="Which devices there are, who has which, or which button of a shared cuff.")
+app.add_typer(
+    assignment, name="assignment", help="Which devices there are, and who has which, or which button of it."
+)
 app.add_typer(readings, name="reading", help="One archived reading: look, take back, correct.")
 app.add_typer(webhook, name="webhook", help="Vendors' clouds that post readings.")
 
