@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import logging
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
@@ -126,10 +127,11 @@ def _ask(conn: psycopg.Connection, question: str) -> Any:
 async def _lag(conn: psycopg.Connection, bootstrap: str) -> dict[str, int]:
     """Per room, how many records of its topic lie behind the database's own offsets."""
     rows = conn.execute("SELECT room, topic, partition, next_offset FROM pump.partition").fetchall()
+    logging.getLogger("aiokafka").setLevel(logging.CRITICAL)  # that Kafka is away is on the screen
     consumer = AIOKafkaConsumer(bootstrap_servers=bootstrap)
     async with asyncio.timeout(5):
-        await consumer.start()
         try:
+            await consumer.start()
             ends = await consumer.end_offsets(
                 {TopicPartition(topic, partition) for _, topic, partition, _ in rows}
             )
