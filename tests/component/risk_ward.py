@@ -30,11 +30,16 @@ def cuff(level, *, spread=5.0, until=0.0, seed=0, days=DAYS, pulse=68.0, within=
         }  # fmt: skip
 
 
-def stick(level, *, seed=0, days=DAYS):
+def stick(level, *, seed=0, days=DAYS, meal=None):
+    """Three a day; with a `meal`, that of every other evening is told to be after it and so much higher."""
     draw = random.Random(seed)
     for step in range(days * 3):
-        left = days - step / 3
-        yield left, {"glucose": float(max(45, round(level(left) + draw.gauss(0, 18))))}
+        left, fed = days - step / 3, meal is not None and step % 6 == 0
+        said = {} if meal is None else {"context": "after_meal" if fed else "before_meal"}
+        yield (
+            left,
+            {"glucose": float(max(45, round(level(left) + (meal or 0) * fed + draw.gauss(0, 18)))), **said},
+        )
 
 
 PEOPLE = {
@@ -46,7 +51,7 @@ PEOPLE = {
     "vera": ("Vera Variable", lambda: cuff(lambda left: 129, seed=6, spread=17, within=(104, 157))),
     "stan": ("Stan Stable", lambda: cuff(lambda left: 127, seed=7)),
     "anna": ("Anna Acquainted", lambda: cuff(lambda left: 133, seed=8, days=4)),
-    "gina": ("Gina Glucose", lambda: stick(lambda left: 142, seed=9)),
+    "gina": ("Gina Glucose", lambda: stick(lambda left: 136, seed=9, meal=55)),
 }
 
 

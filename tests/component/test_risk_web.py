@@ -167,6 +167,18 @@ async def test_a_patients_page_shows_weeks_band_drift_and_alerts(ward):
     )
 
 
+async def test_a_glucose_after_a_meal_stands_beside_the_own_glucose_after_meals(ward):
+    async with ward.hands("ana") as ana:
+        page = await ana.get(f"/patients/{ward.clinic.patients['gina']}")
+    newest = max(
+        (one for one in ward.scored if one.patient_id == ward.clinic.patients["gina"]),
+        key=lambda one: one.effective_at,
+    )
+    (band,) = newest.bands
+    assert band.when in {"after meals", "before meals"}
+    assert f"glucose {band.when} usually {band.level:.0f}" in page.text
+
+
 async def test_another_practices_patient_does_not_exist(ward):
     url = f"/patients/{ward.clinic.patients['rosa']}"
     async with ward.hands("chris") as chris:
