@@ -17,7 +17,7 @@ FORGOTTEN = timedelta(days=90)
 CHANCE_HIGH = 0.4
 """Chance of a low within a day from which lows are said to be likely (pooled: 0.24 of days)."""
 LIKELY = 0.5
-"""Chance from which a week over the limit is said of somebody who is calm: likelier than not."""
+"""Chance from which the list says that next week's average pressure is over the limit: likelier than not."""
 OUTSIDE_LEAST = 3
 """Readings outside the own band in a week that are more than the one in twenty that chance puts there."""
 WIDE = 1.6
@@ -76,6 +76,9 @@ class Latest(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=F
     values: dict[str, float]
     beyond: str | None = None
     learning: int | None = None  # days known so far, while the usual is still being learnt
+    high_week: float | None = (
+        None  # chance that next week's average pressure is over the limit, from LIKELY on
+    )
 
 
 class Told(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
@@ -107,9 +110,14 @@ def told(scores: Sequence[Scored]) -> Told:
         return Told()
     latest = scores[-1]
     recent = [one for one in scores if latest.effective_at - one.effective_at < LOOKED_AT]
-    known = next((band.days for band in latest.bands[:1] if band.learning), None)
     return Told(
-        latest=Latest(at=latest.effective_at, values=latest.values, beyond=latest.beyond, learning=known),
+        latest=Latest(
+            at=latest.effective_at,
+            values=latest.values,
+            beyond=latest.beyond,
+            learning=next((band.days for band in latest.bands[:1] if band.learning), None),
+            high_week=_high_week(recent),
+        ),
         places=tuple(sorted(_places(recent), key=lambda place: (-RANK[place.tier], ORDER[place.bucket]))),
         calm=_calm(latest),
     )
@@ -191,6 +199,11 @@ def _likely(recent: Sequence[Scored]) -> Iterator[Place]:
         yield Place(bucket=Bucket.LOWS, reason=said, tier=Tier.WATCH, weight=chances[-1])
 
 
+def _high_week(recent: Sequence[Scored]) -> float | None:
+    chance = next((one.outlook.chance for one in reversed(recent) if one.outlook), None)
+    return chance if chance is not None and chance >= LIKELY else None
+
+
 def _outside(recent: Sequence[Scored]) -> Iterator[Place]:
     for side, word, bucket in ((1, "above", Bucket.OUTSIDE), (-1, "below", Bucket.FALLING)):
         for quantity in ("systolic", "glucose", "diastolic", "pulse"):
@@ -229,14 +242,6 @@ def _wide(recent: Sequence[Scored]) -> Iterator[Place]:
 
 
 def _calm(latest: Scored) -> str:
-    chance = latest.outlook.chance if latest.outlook else None
-    likely = chance is not None and chance >= LIKELY
-    return _normal(latest) + (
-        f" {chance:.0%} likely that next week's average is at or above the limit." if likely else ""
-    )
-
-
-def _normal(latest: Scored) -> str:
     if latest.findings:
         return latest.findings[0].reason
     if not latest.bands:

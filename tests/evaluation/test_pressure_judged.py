@@ -179,9 +179,14 @@ def test_chance_of_a_high_week(report):
         "## Chance of a high week",
         "",
         "Told with every reading: how likely the average of the next seven days, as the rule measures it (half-days, six at least), is at or above the",
-        f"limit. A closed form; its two constants were chosen on the 200 streams that are not judged here. Judged on the 200 others: unchanged {told_of(calm)};",
-        f"the same with a rise or fall each, {told_of(moved)}; real diaries of both pressures, {told_of(diaries)}. Every reading whose",
-        f"next week is known counts; {refused:.0%} of them (diaries: {refused_there:.0%}) got no chance, for less than seven days or six half-days measured.",
+        "limit. A closed form (`risk/outlook.py`); its two constants were chosen on 200 streams that are not judged here. Judged are 200 others, each as it",
+        "is and with one rise or fall, and the real diaries of both pressures; every reading counts whose next week is known.",
+        "",
+        *(
+            f"- {name}: {told_of(held)}"
+            for name, held in (("unchanged", calm), ("changed", moved), ("real diaries", diaries))
+        ),
+        f"- no chance, for less than seven days or six half-days measured: {refused:.0%} of readings (diaries: {refused_there:.0%})",
         "",
         "| people | score | AUROC | Brier | slope | calibration error |",
         "|---|---|---|---|---|---|",

@@ -47,6 +47,13 @@ def test_everybody_stands_in_the_bucket_of_what_changed(readings, bucket, said):
     assert said in found.reason
 
 
+def test_a_week_likely_over_the_limit_is_kept_for_the_row_and_an_unlikely_one_is_not():
+    high, fine = stands(a_diary([140] * 60)), stands(a_diary([118] * 60, diastolic=70.0))
+    assert high.bucket is fine.bucket is Bucket.STABLE
+    assert high.latest.high_week > 0.9
+    assert fine.latest.high_week is None
+
+
 def test_silence_comes_before_everything_and_says_what_was_true_before():
     found = stands(rise(), later=9)
     assert found.bucket is Bucket.SILENT
