@@ -15,6 +15,7 @@ from risk.memory import Floats, Ints, Past, Shape, Shorts
 
 AFTER = "after_meal"
 BEFORE = frozenset({"fasting", "before_meal"})
+AFTER_MEALS, BEFORE_MEALS = "after meals", "before meals"
 ADDS = 0.16
 """Of ln(mg/dL): 139 before and 164 an hour and a half after a meal, 152 and 176 at a higher HbA1c (470 people, ADAG study;
 Wei, Diabetes Care 2014;37:1048)."""
@@ -80,5 +81,5 @@ def when(context: str | None, days: int) -> str:
     ('after meals', 'before meals', '', '')
     """
     if context == AFTER:
-        return "after meals"
-    return "before meals" if days and context in BEFORE else ""
+        return AFTER_MEALS
+    return BEFORE_MEALS if days and context in BEFORE else ""

@@ -8,7 +8,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, tzinfo
 
-from risk.events import Scored, Tier
+from risk.events import Band, Scored, Tier
+from risk.meals import AFTER, AFTER_MEALS
 
 WIDTH, HEIGHT, LEFT, RIGHT, BOTTOM = 860.0, 230.0, 44.0, 12.0, 24.0
 STRIP = 110.0
@@ -19,6 +20,7 @@ LABELS = {
     "glucose": "Glucose, mg/dL",
 }
 KINDS = {"bp": "Drift of pressure", "glucose": "Drift of glucose"}
+Banded = tuple[Scored, Band]
 DRIFT_LEAST, DRIFT_MOST = 0.1, 1000.0
 """Months between chance alerts that the strip shows, on a scale of tens."""
 
@@ -39,6 +41,7 @@ class Picture:
     label: str
     said: str  # the same in words, for those who cannot see it
     band: str  # points of the polygon of the own band
+    after_meals: str  # the same of readings after meals, if some are told to be
     level: str  # points of the own usual
     marks: tuple[Mark, ...]
     alerts: tuple[tuple[float, str], ...]
@@ -122,6 +125,7 @@ def spark(scores: Sequence[Scored], *, width: int = 150, height: int = 34) -> di
         return None
     values = [one.values[name] for one in held]
     bands = [(one, band) for one in held for band in one.bands if band.quantity == name]
+    bands = _apart(bands)[0]
     edges = [edge for _, band in bands for edge in (band.low, band.high)]
     low, high = min(values + edges), max(values + edges)
     first = held[0].effective_at
@@ -155,21 +159,31 @@ def _picture(
         return round(8 + (HEIGHT - BOTTOM - 8) * (1 - (value - low) / (high - low)), 1)
 
     step = next(step for step in (10, 20, 50, 100, 200) if (high - low) / step <= 6 or step == 200)  # noqa: PLR2004 - about six ticks
-    usual = f"; usual now {bands[-1][1].low:.0f} to {bands[-1][1].high:.0f}" if bands else ""
+    usual = ""
+    if bands:
+        newest = bands[-1][1]
+        when = f"{newest.when} " if newest.when else ""
+        usual = f"; usual {when}now {newest.low:.0f} to {newest.high:.0f}"
+    bands, after_meals = _apart(bands)
+
+    def around(bands: Sequence[Banded]) -> str:
+        upper = [(axis.x(one.effective_at), y(band.high)) for one, band in bands]
+        lower = [(axis.x(one.effective_at), y(band.low)) for one, band in reversed(bands)]
+        return _points(upper + lower)
+
     return Picture(
         label=LABELS[name],
         said=f"{LABELS[name]}: {len(values)} readings, {min(values):.0f} to {max(values):.0f}, "
         f"the last {values[-1]:.0f}{usual}.",
-        band=_points(
-            [(axis.x(one.effective_at), y(band.high)) for one, band in bands]
-            + [(axis.x(one.effective_at), y(band.low)) for one, band in reversed(bands)]
-        ),
+        band=around(bands),
+        after_meals=around(after_meals) if len(after_meals) > 1 else "",
         level=_points([(axis.x(one.effective_at), y(band.level)) for one, band in bands]),
         marks=tuple(
             Mark(
                 shape=_shape(axis.x(one.effective_at), y(one.values[name]), _tier(one, name)),
                 tier=_tier(one, name),
                 title=f"{axis.when(one.effective_at)}: {one.values[name]:.0f}"
+                + (", after a meal" if one.context == AFTER else "")
                 + (f". {one.findings[0].reason}" if one.findings else ""),
             )
             for one in scores
@@ -180,6 +194,13 @@ def _picture(
         ),
         days=axis.days(),
     )
+
+
+def _apart(bands: list[Banded]) -> tuple[list[Banded], list[Banded]]:
+    """The bands of readings after meals apart from the others, if there are both: drawn as one they would be a saw."""
+    after = [one for one in bands if one[1].when == AFTER_MEALS]
+    others = [one for one in bands if one[1].when != AFTER_MEALS]
+    return (others, after) if others else (after, [])
 
 
 def _tier(scored: Scored, name: str) -> Tier:

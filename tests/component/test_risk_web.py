@@ -177,6 +177,8 @@ async def test_a_glucose_after_a_meal_stands_beside_the_own_glucose_after_meals(
     (band,) = newest.bands
     assert band.when in {"after meals", "before meals"}
     assert f"glucose {band.when} usually {band.level:.0f}" in page.text
+    assert "dashed the one after meals" in page.text and page.text.count('class="after-meals"') == 1
+    assert ", after a meal</title>" in page.text
 
 
 async def test_another_practices_patient_does_not_exist(ward):
