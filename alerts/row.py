@@ -64,7 +64,16 @@ def value_text(reading: Reading, quantity: str | None) -> str:
 
 
 def usual_text(reading: Reading, quantity: str | None) -> str:
-    """The patient's own usual at that time of day; says when it is still being learned."""
+    """The patient's own usual at that time of day, and after meals if it was; says when it is still being learned.
+
+    >>> from datetime import UTC
+    >>> at = datetime(2026, 1, 5, tzinfo=UTC)
+    >>> fed = Band(quantity="glucose", level=172, low=120, high=240, when="after meals", days=9)
+    >>> stick = Reading(reading_id=UUID(int=1), effective_at=at, received_at=at, glucose=190, tier="routine",
+    ...                 bands={"glucose": fed}, time_confidence="high")
+    >>> usual_text(stick, "glucose")
+    'usual after meals 120–240'
+    """
     band = reading.bands.get(quantity or "")
     if band is None:
         return "no usual yet"
