@@ -145,10 +145,13 @@ async def _lag(conn: psycopg.Connection, bootstrap: str) -> dict[str, int]:
 
 def screen(seen: Status) -> str:
     """The status for a person, at most 79 columns wide."""
-    lines = [
-        f"Lamplight is {'up' if seen.up else 'not (all) up'}{f'   {seen.url}' if seen.url and seen.up else ''}",
-        "",
-    ]
+    everything = [*seen.servers.values(), *seen.services.values()]
+    if seen.up:
+        lines = [f"Lamplight is up{f'   {seen.url}' if seen.url else ''}", ""]
+    elif any(it["up"] for it in everything):
+        lines = ["Lamplight is not all up", ""]
+    else:
+        lines = ["Lamplight is not up: make up starts it", ""]
     for name, server in seen.servers.items():
         state = "up" if server["up"] else "down"
         at = f"127.0.0.1:{server['port']}" if server["port"] else ""

@@ -141,9 +141,8 @@ class Agent:
         try:
             done, _ = await asyncio.wait(parts, return_when=asyncio.FIRST_COMPLETED)
             if stopping.is_set():
-                self._say_how_i_am(
-                    line
-                )  # the last beat may be older than the last answer, and would stand for days
+                # the last beat may be older than the last answer, and what it said would stand for days
+                self._say_how_i_am(line)
                 with contextlib.suppress(LineDropped, TimeoutError):
                     async with asyncio.timeout(1):
                         await line.tell(

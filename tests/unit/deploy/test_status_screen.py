@@ -57,3 +57,12 @@ def test_where_nothing_plays_nothing_is_said_of_it(tmp_path):
     assert playing.look(tmp_path, ["gw-harbor"]) is None
     assert playing.look(tmp_path, []) is None
     assert "demo" not in screen(Status())
+
+
+def test_a_house_where_nothing_runs_says_how_it_is_started():
+    down = {"up": False, "ready": False, "pid": None, "ours": True, "port": None}
+    some = Status(servers={"kafka": down | {"up": True}}, services={"web": down})
+    assert screen(some).startswith("Lamplight is not all up\n")
+    assert screen(Status(servers={"kafka": down}, services={"web": down})).startswith(
+        "Lamplight is not up: make up starts it\n"
+    )
