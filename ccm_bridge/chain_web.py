@@ -109,6 +109,6 @@ async def _beyond(
     wanted = list(dict.fromkeys([*entry.readings, *(r for one in told for r in one.readings)]))
     if origins is None:
         return {"scores": {}, "readings": {}, "wanted": wanted, "reachable": False}
-    scores = await origins.scores(conn, caused)
+    scores = await origins.scores(conn, entry.patient_id, caused)
     readings = await origins.readings(conn, wanted)
     return {"scores": scores, "readings": readings, "wanted": wanted, "reachable": True}

@@ -15,9 +15,12 @@ from risk.events import Scored
 class Archives:
     """The archive of readings and the scorer's table, read under the asker's row-level security."""
 
-    async def scores(self, conn: Connection, ids: Sequence[UUID]) -> Mapping[UUID, Score]:
+    async def scores(self, conn: Connection, patient_id: UUID, ids: Sequence[UUID]) -> Mapping[UUID, Score]:
         rows = await (
-            await conn.execute("SELECT scored FROM risk.score WHERE event_id = ANY(%s)", (list(ids),))
+            await conn.execute(
+                "SELECT scored FROM risk.score WHERE patient_id = %s AND event_id = ANY(%s)",
+                (patient_id, list(ids)),
+            )
         ).fetchall()
         said = [msgspec.json.decode(row[0], type=Scored) for row in rows]
         return {

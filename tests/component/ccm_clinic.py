@@ -140,7 +140,7 @@ class Cuffs:
 
     patient = None
 
-    async def scores(self, conn, ids):
+    async def scores(self, conn, patient_id, ids):
         return {
             one: Score(
                 score_id=one,

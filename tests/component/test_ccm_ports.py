@@ -126,7 +126,7 @@ async def test_a_reading_and_its_score_are_found_by_id_and_only_by_their_practic
         )
     port = Archives()
     async with people.desk(people.ana) as conn:
-        score = (await port.scores(conn, [scored.event_id]))[scored.event_id]
+        score = (await port.scores(conn, people.maria, [scored.event_id]))[scored.event_id]
         measured = (await port.readings(conn, [one.event_id, uuid4()]))[one.event_id]
     assert (score.reading_id, score.reasons, score.rules) == (
         one.event_id,
@@ -135,5 +135,5 @@ async def test_a_reading_and_its_score_are_found_by_id_and_only_by_their_practic
     )
     assert (measured.value, measured.raw) == ("172/96 mm[Hg], pulse 78 /min", b'{"sys": 172}')
     async with people.desk(people.chris) as conn:
-        assert await port.scores(conn, [scored.event_id]) == {}
+        assert await port.scores(conn, people.maria, [scored.event_id]) == {}
         assert await port.readings(conn, [one.event_id]) == {}
