@@ -14,7 +14,8 @@ from risk.measures import NO_PLAN, Plan
 from risk.scoring import Model, score_all
 
 KEY = ("patient_id", "effective_at", "kind")
-OUTPUT = (*KEY, "tier", "concern", "alert", "drift_score", "p_low_24h", "p_low_7d", "p_high_7d", "reasons")
+OUTPUT = (*KEY, "tier", "concern", "alert", "drift_score", "p_low_24h", "p_low_7d", "reasons", "p_high_7d")
+"""A new column stands last: who reads by place reads on."""
 CONTEXTS = {
     "pre_breakfast": "fasting",
     "pre_lunch": "before_meal",
@@ -167,7 +168,7 @@ def rows(
     episodes, scores = Episodes(), iter(scored)
     for reading, key in zip(told, keys, strict=True):
         if isinstance(reading, NoReading):
-            yield (*key, Tier.ROUTINE.value, "", "0", "", "", "", "", reading.why)
+            yield (*key, Tier.ROUTINE.value, "", "0", "", "", "", reading.why, "")
             continue
         one = next(scores)
         yield (
@@ -175,14 +176,11 @@ def rows(
             one.tier.value,
             "|".join(finding.concern.value for finding in one.findings),
             "1" if one.findings and episodes.opens(one) else "0",
-            *(
-                "" if number is None else f"{number:.4f}"
-                for number in (
-                    one.drift_score,
-                    one.p_low_24h,
-                    one.p_low_7d,
-                    one.outlook.chance if one.outlook else None,
-                )
-            ),
+            *map(_told, (one.drift_score, one.p_low_24h, one.p_low_7d)),
             " ".join(finding.reason for finding in one.findings),
+            _told(one.outlook.chance if one.outlook else None),
         )
+
+
+def _told(number: float | None) -> str:
+    return "" if number is None else f"{number:.4f}"

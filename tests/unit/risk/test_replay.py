@@ -30,7 +30,7 @@ def test_the_columns_are_those_promised(tmp_path):
     (row,) = run(tmp_path, HEADER + "a,2026-01-01T07:00:00,bp,186,90,70,,,\n")
     assert list(row) == [
         "patient_id", "effective_at", "kind", "tier", "concern", "alert", "drift_score", "p_low_24h", "p_low_7d",
-        "p_high_7d", "reasons",
+        "reasons", "p_high_7d",
     ]  # fmt: skip
     assert (row["patient_id"], row["tier"], row["concern"], row["alert"]) == (
         "a",
