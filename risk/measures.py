@@ -5,7 +5,7 @@ of each other, so that a batch of one costs one pass and a batch of five hundred
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from datetime import datetime
 from functools import cache, lru_cache, partial
 from typing import TypeVar
@@ -16,6 +16,7 @@ import numpy.typing as npt
 from ingest.events import Beyond, Reading, TimeConfidence
 from risk import baseline, drift, meals
 from risk.baseline import PEOPLE, People, Usual
+from risk.meals import Meals
 from risk.memory import (
     GLUCOSE,
     SITTING,
@@ -221,17 +222,12 @@ def measure(block: Block, batch: Batch, reading: drift.Learnt) -> Measures:
     )
     days = (baseline.by_day(past.count, shape.slots_a_day) > 0).sum(axis=1)
     usual = baseline.usual(found.level + robust.centre, found.precision, robust.spread, days, people)
-    level, now = usual.level + robust.rhythm, usual.level + found.change
-    apart, days_apart, learning = level, days, usual.learning
-    if eaten is not None:
-        level = level + eaten.adds * batch.after_meal
-        days = np.where(batch.after_meal, eaten.days, days)
-        learning = days < baseline.DAYS_TO_KNOW
-    low, high = level - 2 * usual.spread, level + 2 * usual.spread
-    spread, spread_apart, change = usual.spread, usual.spread, found.change
+    now, change = usual.level + found.change, found.change
+    apart = replace(usual, level=usual.level + robust.rhythm)
+    here = apart if eaten is None else _fed(apart, eaten, batch.after_meal)
+    low, high = here.level - 2 * here.spread, here.level + 2 * here.spread
     if shape is GLUCOSE:  # back from ln to mg/dL
-        level, low, high, now, apart = map(np.exp, (level, low, high, now, apart))
-        spread, spread_apart = level * usual.spread, apart * usual.spread
+        apart, here, low, high, now = _mg(apart), _mg(here), np.exp(low), np.exp(high), np.exp(now)
         change = now - np.exp(usual.level)
 
     table = partial(_table, rows=rows, many=many)
@@ -243,13 +239,13 @@ def measure(block: Block, batch: Batch, reading: drift.Learnt) -> Measures:
     times, mean = _week(past, shape)
     week, sitting = table(mean), _sitting(block, batch)
     return Measures(
-        level=table(level),
-        spread=table(spread),
+        level=table(here.level),
+        spread=table(here.spread),
         low=table(low),
         high=table(high),
-        days=table(days),
-        learning=table(learning),
-        apart=Usual(table(apart), table(spread_apart), table(days_apart), table(usual.learning)),
+        days=table(here.days),
+        learning=table(here.learning),
+        apart=Usual(table(apart.level), table(apart.spread), table(apart.days), table(apart.learning)),
         meals=np.zeros(rows, np.int64) if eaten is None else eaten.days,
         change=table(change),
         age=table(found.age),
@@ -264,6 +260,19 @@ def measure(block: Block, batch: Batch, reading: drift.Learnt) -> Measures:
         past=past,
         robust=robust,
     )
+
+
+def _fed(usual: Usual, eaten: Meals, after_meal: Bools) -> Usual:
+    """The usual of each row's own reading: what a meal adds, and how little that rests on, where it followed one."""
+    days = np.where(after_meal, eaten.days, usual.days)
+    level = usual.level + eaten.adds * after_meal
+    return Usual(level, usual.spread, days, days < baseline.DAYS_TO_KNOW)
+
+
+def _mg(usual: Usual) -> Usual:
+    """From ln(mg/dL) to mg/dL."""
+    level = np.exp(usual.level)
+    return replace(usual, level=level, spread=level * usual.spread)
 
 
 def _table(column: npt.NDArray[N], rows: int, many: int) -> npt.NDArray[N]:
