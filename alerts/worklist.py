@@ -80,7 +80,7 @@ WORDS: Final = {
         several="patients to ask now",
         some="to ask",
         none="Nobody to ask",
-        empty="Nobody's readings are missing without a cause.",
+        empty="Everybody measures as agreed, or the cause is known.",
     ),
     Queue.TECHNICAL: Words(
         one="thing to mend now",

@@ -121,6 +121,7 @@
         axes: [{ ...axis, values: days }, { ...axis, label: told.unit, labelSize: 18, size: 48 }],
         cursor: { drag: { x: true, y: false }, points: { show: false } },
         plugins: [overlays(told)],
+        hooks: { setCursor: [newest] },
       },
       columns,
       figure,
@@ -146,8 +147,13 @@
       );
       drift.setScale("x", { min: from, max: last });
     }
+    // The newest reading's numbers, until somebody points at another: on a phone nobody does.
+    function newest(u) {
+      if (u.cursor.idx === null || u.cursor.idx === undefined) u.setLegend({ idx: told.at.length - 1 });
+    }
     new ResizeObserver(() => {
       plot.setSize({ width: figure.clientWidth, height: 300 });
+      requestAnimationFrame(() => newest(plot));
       drift?.setSize({ width: figure.clientWidth, height: 90 });
     }).observe(figure);
   }

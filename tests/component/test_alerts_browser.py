@@ -218,6 +218,28 @@ async def test_axe_finds_nothing_on_what_an_admin_changes_and_reads(shop, width)
         assert page.complaints == [], page.complaints[:4]
 
 
+async def test_on_a_phone_whoever_has_it_finds_the_call_near_the_top_and_nothing_scrolls_sideways(shop):
+    await shop.clinic.tell(*(shop.clinic.score(f"08:{n}0") for n in range(5)))
+    (told,) = await opens(shop, tier=Tier.CRITICAL)
+    async with at_work(shop, width=390) as page:
+        await page.goto(f"{page.there.url}/queue/episode/{told.episode_id}")
+
+        async def above(one, other):
+            tops = [(await page.locator(f"{part} h2").bounding_box())["y"] for part in (one, other)]
+            return tops[0] < tops[1]
+
+        assert await above(".why", ".acts")
+        assert await above(".acts", ".call")
+        assert await above(".call", "[aria-labelledby=h-line]")
+        await page.get_by_role("button", name="Claim").click()
+        await expect(page.get_by_text("You have this until")).to_be_visible()
+        assert await above(".why", ".call")
+        assert await above(".call", ".acts")
+        for table in await page.locator(".scroll").all():
+            assert await table.evaluate("e => e.scrollWidth <= e.clientWidth")
+        assert page.complaints == [], page.complaints[:4]
+
+
 async def test_a_page_that_nobody_touches_is_left_for_the_sign_in_page(shop):
     await opens(shop)
     async with at_work(shop) as page:

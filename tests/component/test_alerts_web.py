@@ -2,12 +2,16 @@
 
 import html
 import json
+import random
 import re
+from datetime import timedelta
 from functools import reduce
+from itertools import groupby
 from uuid import UUID, uuid4
 
 import pytest
 
+from alerts import report_store
 from risk.events import Concern, Tier
 from tests.component.alerts_clinic import a_clinic, a_site
 from tests.unit.alerts.ward import a_finding, when
@@ -244,6 +248,60 @@ async def test_a_shift_leaves_a_clean_story_and_numbers_behind(shop):
     assert "severity,high,2,2,2,20.0,30.0,,,0,0" in lines
 
 
+PEOPLES = ("claimed", "handed_back", "dispositioned", "escalated", "snoozed")
+OURS = ("worsened", "reopened", "eased", "closed")
+
+
+async def test_what_a_call_came_to_is_what_its_history_says_read_line_by_line(clinic):
+    """Random histories; the plain reading of them is the test of the one statement that serves the reports."""
+    dice, ana = random.Random(5), clinic.staff["ana"]
+    for n in range(25):
+        await clinic.new_patient(f"p{n}", f"p{n}")
+        await clinic.tell(clinic.score("08:00", a_finding(), patient=f"p{n}"))
+    async with clinic.pipeline() as conn:
+        rows = await conn.execute("SELECT episode_id, patient_id FROM alerts.episode")
+        for episode_id, patient_id in await rows.fetchall():
+            for number in range(2, dice.randint(2, 14)):
+                by = dice.random() < 0.5
+                move = dice.choice(PEOPLES if by else OURS)
+                await conn.execute(
+                    """INSERT INTO alerts.transition (episode_id, number, practice_id, patient_id, concern, move, before, after,
+                              severity, why, reason, at, by, by_name, caused_by, disposition, note, needs_task, since, due_at)
+                       VALUES (%s, %s, 1, %s, 'high_pressure', %s, %s, 'waiting', 'high', %s, '', %s, %s, %s, %s, %s, '', false,
+                               NULL, NULL)""",
+                    (episode_id, number, patient_id, move, dice.choice(["waiting", "handled", "snoozed"]),
+                     dice.choice(["again", "worse"]), when("08:30") + timedelta(minutes=number), ana.staff_id if by else None,
+                     ana.name if by else None, uuid4(), "noise" if move == "dispositioned" else None),
+                )  # fmt: skip
+    since, until = when("08:33"), when("08:40")
+    async with clinic.web() as conn:
+        found = [
+            (c.at, c.came_at, c.settled_at) for c in await report_store.calls(conn, since=since, until=until)
+        ]
+        rows = await conn.execute(
+            "SELECT episode_id, move, before, by, at FROM alerts.transition ORDER BY episode_id, number"
+        )
+        moves = await rows.fetchall()
+    plain = []
+    for _, group in groupby(moves, key=lambda move: move[0]):
+        history = list(group)
+        asks = [
+            n for n, (_, move, before, by, _) in enumerate(history)
+            if by is None
+            and (move in ("opened", "reopened") or (move == "worsened" and before in ("handled", "snoozed")))
+        ]  # fmt: skip
+        for n, end in zip(asks, [*asks[1:], len(history)], strict=True):
+            after = history[n + 1 : end]
+            came = next((at for _, _, _, by, at in after if by), None)
+            settled = [at for _, move, _, _, at in after if move == "dispositioned"]
+            if since <= history[n][4] < until:
+                plain.append((history[n][4], came, settled[-1] if settled else None))
+    last = when("23:00")
+    order = lambda call: tuple(at or last for at in call)  # noqa: E731
+    assert sorted(found, key=order) == sorted(plain, key=order)
+    assert len({came is None for _, came, _ in plain}) == 2
+
+
 # Roles and borders --------------------------------------------------------------------------------------------------
 
 GETS = [
@@ -350,7 +408,7 @@ HEADINGS = [
     ("ana", "Nothing urgent; 1 waiting", "Nobody is waiting", "Nobody needs you here."),
     ("dora", "Nothing urgent; 1 waiting", "Nobody is waiting", "Nobody needs you here."),
     ("aud", "Nothing urgent; 1 waiting", "Nobody is waiting", "Nobody is waiting."),
-    ("eve", "Nobody to ask", "Nobody to ask", "Nobody's readings are missing without a cause."),
+    ("eve", "Nobody to ask", "Nobody to ask", "Everybody measures as agreed, or the cause is known."),
     ("adm", "Nothing urgent; 1 to mend", "Nothing to mend", "Nothing needs mending."),
 ]
 
