@@ -24,6 +24,7 @@ from ccm_bridge.desk_web import Desk, Form, file_of, form_of, refusal, tags, tod
 from ccm_bridge.enrolment import (
     BARRIER_WORDS,
     CONTACT_WORDS,
+    PAYERS,
     PRACTITIONERS,
     TOLD_WORDS,
     Enrolment,
@@ -38,13 +39,6 @@ from ccm_bridge.people_form import PEOPLE
 from ccm_bridge.service import Refused
 from ccm_bridge.store import Connection
 
-PAYERS = {
-    "original_medicare": "Original Medicare",
-    "medicare_advantage": "Medicare Advantage",
-    "medicaid": "Medicaid",
-    "commercial": "Commercial",
-    "other": "Other",
-}
 PROGRAM_WORDS = {
     Program.CCM: "Chronic care management",
     Program.RPM: "Remote monitoring",

@@ -39,6 +39,14 @@ TOLD_WORDS: dict[Told, str] = {
     Told.RIGHT_TO_STOP: "It can be stopped at any time, with effect at the end of the month",
 }
 
+PAYERS = {
+    "original_medicare": "Original Medicare",
+    "medicare_advantage": "Medicare Advantage",
+    "medicaid": "Medicaid",
+    "commercial": "Commercial",
+    "other": "Other",
+}
+
 PRACTITIONERS = frozenset({"MD", "DO", "NP", "PA", "CNS", "CNM"})
 """Who may bill care management, and sign a plan and a month."""
 

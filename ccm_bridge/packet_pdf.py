@@ -8,6 +8,7 @@ from zoneinfo import ZoneInfo
 from fpdf.enums import XPos, YPos
 
 from ccm_bridge.billing.words import counted
+from ccm_bridge.enrolment import PAYERS
 from ccm_bridge.ledger import ACTIVITIES
 from ccm_bridge.paper import INK, MUTED, Paper
 from ccm_bridge.tasks import move_words
@@ -114,7 +115,7 @@ def _ground(paper: Paper, plain: Mapping[str, Any], zone: ZoneInfo) -> None:
                 _three(enrolled["significant_risk_documented"], "stated by the practitioner"),
             ),
             ("Initiating visit", enrolled["initiating_visit"] or ""),
-            ("Payer", f"{enrolled['payer'] or 'not checked'} ({enrolled['payer_checked_on'] or 'no date'})"),
+            ("Payer", f"{_payer(enrolled['payer'])} ({enrolled['payer_checked_on'] or 'no date'})"),
             ("Practitioner", enrolled["practitioner_name"] or ""),
         ]
     for consent in plain["consents"]:
@@ -321,6 +322,10 @@ def _proof(paper: Paper, plain: Mapping[str, Any]) -> None:
         paper.set_font("mono", size=6)
         paper.set_text_color(*MUTED)
         paper.cell(0, 3.2, f"{entry['seq']:>6}  {entry['hash']}", new_x=XPos.LMARGIN, new_y=YPos.NEXT)
+
+
+def _payer(payer: str | None) -> str:
+    return PAYERS.get(payer, payer) if payer else "not checked"
 
 
 def _at(text: str, zone: ZoneInfo) -> str:

@@ -57,6 +57,15 @@ def sentence(words: str) -> str:
     return words if not words or words[-1] in ".!?:" else f"{words}."
 
 
+def capital(words: str) -> str:
+    """Words that begin as a sentence does.
+
+    >>> capital("wants to stay at home"), capital("")
+    ('Wants to stay at home', '')
+    """
+    return words[:1].upper() + words[1:]
+
+
 def day_words(day: date) -> str:
     """A day as American patients write it.
 
@@ -81,7 +90,7 @@ def plan_copy(plan: Plan, enrolled: Enrolment | None, *, name: str, practice: st
     )
     blocks: list[Block] = []
     if content.preferences:
-        blocks += [_heading("What matters to you"), _text(sentence(content.preferences))]
+        blocks += [_heading("What matters to you"), _text(capital(sentence(content.preferences)))]
     blocks.append(_heading("What we watch together"))
     for problem in content.problems:
         blocks.append(Block(kind="subheading", text=problem.name))
@@ -101,7 +110,8 @@ def plan_copy(plan: Plan, enrolled: Enrolment | None, *, name: str, practice: st
     if content.interventions:
         blocks.append(_heading("Who does what"))
         blocks += [
-            _item(f"{s.what}: {s.who}" + (f", {s.when}" if s.when else "")) for s in content.interventions
+            _item(f"{capital(s.what)}: {s.who}" + (f", {s.when}" if s.when else ""))
+            for s in content.interventions
         ]
     blocks += [
         _heading("Who to call"),
@@ -157,10 +167,10 @@ def letter(
         blocks += [_heading("Measuring"), _text(_measured(told, subject, possessive))]
     if told.talks:
         blocks.append(_heading("We talked"))
-        blocks += [_item(_talk(row, zone)) for row in told.talks]
+        blocks += [_item(_talk(row, zone, whose=possessive)) for row in told.talks]
     if told.outcomes:
         blocks.append(_heading("What came of it"))
-        blocks += [_item(sentence(words)) for words in told.outcomes]
+        blocks += [_item(capital(sentence(words))) for words in told.outcomes]
     if told.changed:
         blocks.append(_heading("What is new in the plan"))
         blocks += [_item(sentence(words)) for words in told.changed]
@@ -211,9 +221,39 @@ def _days(count: int) -> str:
     return "day" if count == 1 else "days"
 
 
-def _talk(row: Mapping[str, Any], zone: ZoneInfo) -> str:
-    whom = row["contact_with"]
-    rest = f" talked with {whom}" if whom and whom not in ("patient", "the patient") else " called"
+KIN = frozenset(
+    {
+        "daughter",
+        "son",
+        "wife",
+        "husband",
+        "partner",
+        "sister",
+        "brother",
+        "mother",
+        "father",
+        "niece",
+        "nephew",
+    }
+    | {"caregiver", "friend", "neighbor", "neighbour"}
+)
+
+
+def whom_words(whom: str, *, whose: str) -> str:
+    """With whom somebody spoke, as a letter says it. `whose`: "Your", or "Maria's".
+
+    >>> [whom_words(whom, whose="Your") for whom in ("daughter", "pharmacy", "Dr. Lund", "her son")]
+    ['your daughter', 'the pharmacy', 'Dr. Lund', 'her son']
+    """
+    if whom.lower() in KIN:
+        return f"{'your' if whose == 'Your' else whose} {whom.lower()}"
+    return f"the {whom}" if whom.islower() and " " not in whom else whom
+
+
+def _talk(row: Mapping[str, Any], zone: ZoneInfo, *, whose: str) -> str:
+    whom = (row["contact_with"] or "").strip()
+    spoke = whom and whom.lower() not in ("patient", "the patient")
+    rest = f" talked with {whom_words(whom, whose=whose)}" if spoke else " called"
     at = row["start"].astimezone(zone)
     return f"{at:%B} {at.day}: {row['staff_name']}{rest}."
 

@@ -45,7 +45,7 @@ def windows_of_month(scene: Scene) -> tuple[list[Listed], list[Finding]]:
     for window in listed:
         if window.end > last or _still_open(scene, window.end):
             if window.start <= last:
-                says = f"The window to {window.end} is open: its last days may change the code."
+                says = f"The 30 days to {window.end:%d %b %Y} are not over: the last of them may change the code."
                 said.append(_finding(Outcome.EXCLUDE, (Reason.OPEN_WINDOW,), says, window))
         elif month_of(window.end) == scene.month:
             decided.append(window)
