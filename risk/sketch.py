@@ -11,7 +11,7 @@ from datetime import datetime, tzinfo
 from risk.events import Band, Scored, Tier
 from risk.meals import AFTER, AFTER_MEALS
 
-WIDTH, HEIGHT, LEFT, RIGHT, BOTTOM = 860.0, 230.0, 44.0, 12.0, 24.0
+WIDTH, HEIGHT, LEFT, RIGHT, BOTTOM = 860.0, 230.0, 12.0, 44.0, 24.0
 STRIP = 110.0
 LABELS = {
     "systolic": "Systolic, mmHg",
