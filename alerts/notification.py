@@ -92,7 +92,7 @@ def message(notification: Notification, *, public_url: str, now: datetime) -> Me
     """The words of a notification."""
     lead, more = notification.lead, notification.more
     late = " Nobody has come in time." if lead.due_at <= now else ""
-    again = f" This is call {lead.nth + 1}." if lead.nth else ""
+    again = f" This is call {lead.nth + 1}." if lead.nth and not lead.first else ""
     url = f"{public_url}/queue/episode/{lead.episode_id}"
     wait = "alert waits" if more == 1 else "alerts wait"
     others = f"{more} more {wait} in Lamplight:\n\n{public_url}/queue?tab=clinical\n\n"
