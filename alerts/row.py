@@ -8,7 +8,7 @@ from uuid import UUID
 import msgspec
 
 from alerts.acts import PHYSICIAN
-from alerts.concerns import about
+from alerts.concerns import Queue, about
 from alerts.dispositions import DISPOSITIONS
 from alerts.episode import RANK, Episode, State
 from alerts.sketch import UNITS, Sketch, spoken
@@ -179,11 +179,14 @@ def years(born: date, now: datetime) -> int:
     return now.year - born.year - ((now.month, now.day) < (born.month, born.day))
 
 
+THEN: Final = {Queue.CLINICAL: "call", Queue.ADHERENCE: "ask", Queue.TECHNICAL: "mend"}
+
+
 def next_step(episode: Episode, role: str, *, mine: bool) -> str:
     """The one thing to do now, in a word or two."""
     match episode.state:
         case State.WAITING:
-            return "Claim, then call"
+            return f"Claim, then {THEN[episode.queue]}"
         case State.ESCALATED:
             return "Claim and decide" if role == PHYSICIAN else "Provider to decide"
         case State.CLAIMED:
