@@ -3,6 +3,7 @@
 import asyncio
 import subprocess
 import sys
+import time
 
 import msgspec
 import pytest
@@ -121,7 +122,17 @@ def test_the_command_line_sends_what_it_is_given_and_says_what_became_of_it(stac
             timeout=60,
             check=True,
         )
+        state, end = (
+            "SELECT online, outbox_depth FROM ingest.gateway WHERE gateway_id = %s",
+            time.monotonic() + 20,
+        )
+        while home.rows(state, home.gateway) != [
+            (False, 0)
+        ]:  # its true last state, not that of its last beat
+            assert time.monotonic() < end, home.rows(state, home.gateway)
+            time.sleep(0.05)
     finally:
         ingest.terminate()
         assert ingest.wait(20) == 0
-    assert done.stderr.decode().strip().splitlines()[-1] == "5 acknowledged, 2 refused, 0 unanswered"
+    told = done.stderr.decode().strip().splitlines()[-1]
+    assert told == "5 acknowledged, 2 refused (not-json, unknown-device), 0 unanswered"
