@@ -125,7 +125,7 @@ def gateway_state(row: Mapping[str, Any], *, now: datetime) -> tuple[str, str]:
 
 def _heartbeat_state(row: Mapping[str, Any], *, now: datetime) -> tuple[str, str]:
     if row["last_seen"] is None:
-        return "warn", "never heard of"
+        return "warn", "no heartbeat yet"
     if not row["online"]:
         return "bad", "offline"
     if now - row["last_seen"] > SILENT_AFTER:
