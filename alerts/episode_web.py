@@ -104,7 +104,7 @@ async def page(
         "comments": await screen_store.comments(conn, episode.episode_id),
         "others": [e for e in worst_first(open_ones) if e.episode_id != episode.episode_id],
         "earlier": await screen_store.history(conn, episode.patient_id),
-        "undo": undoable if undoable and story and story[-1].caused_by == undoable.act_id else None,
+        "undoable": undoable if undoable and story and story[-1].caused_by == undoable.act_id else None,
         "may": may(episode, mine=mine, works=works, provider=who.role == PHYSICIAN),
         "works": works,
         "dispositions": DISPOSITIONS,

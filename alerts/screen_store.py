@@ -239,6 +239,7 @@ class Undoable(msgspec.Struct, frozen=True, kw_only=True):
     at: datetime
     patient_id: UUID
     concern: str
+    concerns: int  # how many of this patient's the same act moved
     others: int  # further patients whom the same act settled
 
 
@@ -247,9 +248,12 @@ async def undoable(conn: AsyncConnection, staff_id: UUID, *, since: datetime) ->
     row = await (
         await conn.execute(
             """SELECT t.caused_by, t.move, t.disposition, t.at, t.patient_id, t.concern, t.why, t.number = e.number,
-                      (SELECT count(DISTINCT patient_id) - 1 FROM alerts.transition o
-                        WHERE o.caused_by = t.caused_by AND o.by IS NOT NULL)
+                      act.concerns, act.others
                  FROM alerts.transition t JOIN alerts.episode e USING (episode_id)
+                CROSS JOIN LATERAL (
+                      SELECT count(DISTINCT o.concern) FILTER (WHERE o.patient_id = t.patient_id) AS concerns,
+                             count(DISTINCT o.patient_id) - 1 AS others
+                        FROM alerts.transition o WHERE o.caused_by = t.caused_by AND o.by IS NOT NULL) act
                 WHERE t.by = %s AND t.at >= %s ORDER BY t.at DESC, t.seq DESC LIMIT 1""",
             (staff_id, since),
         )
@@ -263,7 +267,8 @@ async def undoable(conn: AsyncConnection, staff_id: UUID, *, since: datetime) ->
         at=row[3],
         patient_id=row[4],
         concern=row[5],
-        others=row[8],
+        concerns=row[8],
+        others=row[9],
     )
 
 

@@ -130,6 +130,19 @@ async def test_a_note_is_not_lost_when_the_act_is_refused(shop):
     assert "She &lt;b&gt;rested&lt;/b&gt;.</textarea>" in answer.text
 
 
+async def test_what_may_be_undone_is_named_and_so_is_how_much_of_it(shop):
+    episode = await opened(shop)
+    claim = f"/queue/patient/{shop.clinic.patients['maria']}/claim"
+    async with shop.hands("ana") as ana:
+        await ana.post(claim)
+        for page in ("/queue", f"/queue/episode/{episode}"):
+            assert "You claimed Maria Lopes, high blood pressure." in words(await ana.get(page))
+        await ana.post(f"/queue/patient/{shop.clinic.patients['maria']}/hand-back")
+        await opened(shop, at="09:02", concern=Concern.FAST_PULSE)
+        await ana.post(claim)
+        assert "You claimed Maria Lopes, 2 concerns." in words(await ana.get("/queue"))
+
+
 async def test_each_act_on_an_episode_is_told_in_its_story(shop):
     episode = await opened(shop)
     url = f"/queue/episode/{episode}"
