@@ -53,7 +53,7 @@ async def test_the_benign_are_acknowledged_together_patients_hear_of_it_and_all_
             await page_service.tell_patients(clinic.pipeline, {Channel.WEBHOOK: sink}, now=when(at))
         site.now = when("09:21")
         queue = (await ana.get("/queue")).text
-        assert "and 1 others" in queue
+        assert "and 1 other," in queue
         (act,) = re.findall(r'name="act_id" value="([0-9a-f-]+)"', queue)
         await ana.post("/queue/undo", act_id=act)
     assert sorted(target for target, _ in sink.taken) == [RECEIPTS] * 2
