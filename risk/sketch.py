@@ -75,9 +75,10 @@ class _Axis:
         return round(LEFT + share.total_seconds() * (WIDTH - LEFT - RIGHT), 1)
 
     def days(self) -> tuple[tuple[float, str], ...]:
-        """About six dates, the last one left of the edge."""
+        """Up to six dates, each once, the last one left of the edge."""
         marks = [self.first + (self.last - self.first) * n / 6 for n in range(6)]
-        return tuple(dict.fromkeys((self.x(at), f"{at.astimezone(self.zone):%d %b}") for at in marks))
+        dates = {f"{at.astimezone(self.zone):%d %b}": self.x(at) for at in reversed(marks)}
+        return tuple((x, date) for date, x in reversed(dates.items()))
 
     def when(self, at: datetime) -> str:
         return f"{at.astimezone(self.zone):%d %b %H:%M}"
