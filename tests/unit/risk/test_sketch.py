@@ -15,4 +15,4 @@ def test_a_date_stands_once_below_a_picture_from_left_to_right(span):
     places, dates = zip(*axis.days(), strict=True)
     assert len(set(dates)) == len(dates) <= 6
     assert list(places) == sorted(places)
-    assert dates[0] == "13 Nov" and LEFT <= places[0] and places[-1] < WIDTH - RIGHT
+    assert dates[0] == "13 Nov" and places[0] >= LEFT and places[-1] < WIDTH - RIGHT
