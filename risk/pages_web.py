@@ -147,9 +147,10 @@ class Pages:
             pictures=sketch.pictures(shown, [(one.at, one.reason) for one in alerts], zone=zone),
             strips=sketch.strips(shown, 1.0 / plan.budget, zone=zone),
             latest=shown[-1] if shown else None,
+            in_words=sentence,
             outlook=next(
                 (
-                    sentence(one.outlook)
+                    one.outlook
                     for one in reversed(shown)
                     if one.outlook and now - one.effective_at < population.LOOKED_AT
                 ),
