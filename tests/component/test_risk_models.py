@@ -76,7 +76,10 @@ async def test_a_shadow_scores_beside_and_changes_nothing_that_anybody_is_told(
 ):
     assert (await command.place(trained(loud=1.0))).exit_code == 0
     live, shadow = await models(Secret(fresh_database.pipeline))
-    assert (live.version, shadow.version) == ("drift-3+glucose-1+usual-2+outlook-1", "drift-next+glucose-1+usual-2+outlook-1")
+    assert (live.version, shadow.version) == (
+        "drift-3+glucose-1+usual-2+outlook-1",
+        "drift-next+glucose-1+usual-2+outlook-1",
+    )
     readings = diary()
     told = await serve(pipeline, RiskRoom(live, shadow=shadow), readings)
     ((many, versions, loudest),) = await rows(

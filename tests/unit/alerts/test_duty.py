@@ -69,7 +69,13 @@ GOOD = {
     f"{group}_{severity}": minutes
     for group in ("targets", "escalated")
     for severity, minutes in (("critical", "20"), ("high", "240"), ("watch", "1440"))
-} | {"opens_0": "08:00", "closes_0": "17:00", "holidays": "2026-12-25, 2026-07-04", "always_critical": "true", "calls_gather": "1"}
+} | {
+    "opens_0": "08:00",
+    "closes_0": "17:00",
+    "holidays": "2026-12-25, 2026-07-04",
+    "always_critical": "true",
+    "calls_gather": "1",
+}
 WRONG = [
     ("nothing as target", {"targets_high": ""}, "a number of minutes"),
     ("a word as target", {"targets_high": "soon"}, "a number of minutes"),
