@@ -10,6 +10,7 @@ import typer
 from ccm_bridge.cli import app as ccm
 from deploy import failpoints
 from deploy.native.cli import app as native
+from deploy.people_cli import app as people
 from deploy.settings import Settings, SettingsError, read
 from ingest.assignment_cli import app as assignment
 from ingest.cli import app as ingest
@@ -30,6 +31,7 @@ app.add_typer(ingest, name="ingest", help="Devices and readings.")
 app.add_typer(gateway, name="gateway", help="The agent that runs in the home.")
 app.add_typer(risk, name="risk", help="Scores and trends.")
 app.add_typer(ccm, name="ccm", help="Care management, minutes and claims.")
+app.add_typer(people, name="people", help="Practices, those who sign in, and patients.")
 demo = typer.Typer(no_args_is_help=True)
 app.add_typer(demo, name="demo", help="The demo practice and its people.")
 
@@ -39,6 +41,7 @@ app.add_typer(demo, name="demo", help="The demo practice and its people.")
 @whose.callback()
 @assignment.callback()
 @webhook.callback()
+@people.callback()
 def here() -> None:
     """Unless told otherwise, in the house that `lamplight up` made here."""
     from deploy.native.stack import FOLDER, Stack
