@@ -74,6 +74,9 @@ async def consumer(
         session_timeout_ms=10_000,
         heartbeat_interval_ms=3_000,
         max_poll_interval_ms=300_000,
+        # A broker that just came back may not know the topic yet: the group then shares out nothing, and looks again
+        # only when this is over. At the default a whole room stood for five minutes, and nothing complained.
+        metadata_max_age_ms=5_000,
         max_partition_fetch_bytes=4 * 1024 * 1024,
     )
     try:

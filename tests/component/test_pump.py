@@ -204,6 +204,22 @@ def beats(patient, numbers):
     return [Beat(event_id=uuid4(), patient_id=patient, n=n) for n in numbers]
 
 
+async def test_who_joins_while_kafka_does_not_know_the_topic_serves_it_once_it_does(world):
+    """A broker that just came back answers so for a moment: the group then shares out nothing, and nobody complains."""
+    world.course = dataclasses.replace(world.course, source=f"late-{uuid4().hex[:8]}")
+    maria, meter = uuid4(), Quiet()
+    async with world.pumping(Summing(), meter):
+        await asyncio.sleep(4)  # joined, with nothing to serve: nobody outside can see that
+        assert not await world.count("partition")
+        admin = bus.AIOKafkaAdminClient(bootstrap_servers=world.kafka)
+        await admin.start()
+        await admin.create_topics([bus.NewTopic(world.course.source, 2, 1)])
+        await admin.close()
+        await world.tell(*beats(maria, range(1, 11)))
+        await until(lambda: _is(lambda: meter.events == 10))
+    assert await world.totals() == {maria: 55}
+
+
 async def test_each_event_is_served_once_however_often_it_is_told(world):
     maria, meter = uuid4(), Quiet()
     told = beats(maria, range(1, 101))
