@@ -61,7 +61,7 @@ async def next_at(conn: Connection, month: date, step: str) -> UUID | None:
                   AND coalesce((SELECT r.step FROM ccm.month_review r
                                  WHERE r.patient_id = p.patient_id AND r.month = %(month)s
                                  ORDER BY r.version DESC LIMIT 1), 'open') = %(step)s
-                ORDER BY p.name, p.patient_id LIMIT 1""",
+                ORDER BY lower(p.name), p.patient_id LIMIT 1""",
             {"month": month, "step": step},
         )
     ).fetchone()

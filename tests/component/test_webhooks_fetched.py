@@ -27,14 +27,11 @@ async def home(stack, fresh_database):
     return await Cast(stack, fresh_database).furnish().subscribe()
 
 
-class Recorded(BaseHTTPRequestHandler):
-    """The vendor's answers as recorded from its documentation: HTTP 200 throughout, the truth in `status`."""
+class Cloud(BaseHTTPRequestHandler):
+    """A vendor that says HTTP 200 whatever it means."""
 
-    def do_POST(self):
-        form = self.rfile.read(int(self.headers["content-length"])).decode()
-        script = self.server.script
-        script.asked.append((self.path, form, self.headers.get("authorization")))
-        body = json.dumps(script.answer(self.path, form, self.headers.get("authorization"))).encode()
+    def say(self, answer):
+        body = json.dumps(answer).encode()
         self.send_response(200)
         self.send_header("content-length", str(len(body)))
         self.end_headers()
@@ -42,6 +39,16 @@ class Recorded(BaseHTTPRequestHandler):
 
     def log_message(self, *_):
         pass
+
+
+class Recorded(Cloud):
+    """The vendor's answers as recorded from its documentation: the truth is in `status`."""
+
+    def do_POST(self):
+        form = self.rfile.read(int(self.headers["content-length"])).decode()
+        asked = self.path, form, self.headers.get("authorization")
+        self.server.script.asked.append(asked)
+        self.say(self.server.script.answer(*asked))
 
 
 class Script:
@@ -157,21 +164,14 @@ async def test_a_vendor_in_trouble_is_asked_again_later_and_the_age_of_what_wait
 # iHealth: notify, then fetch -------------------------------------------------------------------------------------------
 
 
-class RecordedPages(BaseHTTPRequestHandler):
-    """iHealth's answers as its documentation shows them: GET, HTTP 200 throughout, the truth in `ErrorCode`."""
+class RecordedPages(Cloud):
+    """iHealth's answers as its documentation shows them: GET, and the truth is in `ErrorCode`."""
 
     def do_GET(self):
         path, _, query = self.path.partition("?")
-        asked = dict(urllib.parse.parse_qsl(query))
-        self.server.script.asked.append((path, asked))
-        body = json.dumps(self.server.script.answer(path, asked)).encode()
-        self.send_response(200)
-        self.send_header("content-length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
-
-    def log_message(self, *_):
-        pass
+        asked = path, dict(urllib.parse.parse_qsl(query))
+        self.server.script.asked.append(asked)
+        self.say(self.server.script.answer(*asked))
 
 
 class Pages:
