@@ -110,16 +110,17 @@ def told(scores: Sequence[Scored]) -> Told:
         return Told()
     latest = scores[-1]
     recent = [one for one in scores if latest.effective_at - one.effective_at < LOOKED_AT]
+    judged = next((one for one in reversed(recent) if one.bands or one.findings), latest)  # an echo is not
     return Told(
         latest=Latest(
             at=latest.effective_at,
             values=latest.values,
             beyond=latest.beyond,
-            learning=next((band.days for band in latest.bands[:1] if band.learning), None),
+            learning=next((band.days for band in judged.bands[:1] if band.learning), None),
             high_week=_high_week(recent),
         ),
         places=tuple(sorted(_places(recent), key=lambda place: (-RANK[place.tier], ORDER[place.bucket]))),
-        calm=_calm(latest),
+        calm=_calm(judged),
     )
 
 
@@ -241,12 +242,12 @@ def _wide(recent: Sequence[Scored]) -> Iterator[Place]:
         yield Place(bucket=Bucket.VARIABLE, reason=said, tier=Tier.ROUTINE, weight=spread)
 
 
-def _calm(latest: Scored) -> str:
-    if latest.findings:
-        return latest.findings[0].reason
-    if not latest.bands:
+def _calm(judged: Scored) -> str:
+    if judged.findings:
+        return judged.findings[0].reason
+    if not judged.bands:
         return "Measured, but nothing to compare with yet."
-    band = latest.bands[0]
+    band = judged.bands[0]
     when = f" {band.when}" if band.when else ""
     told = f"Inside the own normal: {band.quantity}{when} usually {band.level:.0f}, from {band.low:.0f} to {band.high:.0f}"
     return told + (

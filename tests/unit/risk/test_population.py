@@ -35,11 +35,12 @@ def rise(step=16):
         ([*a_diary([128] * 60), a_reading(30, systolic=184.0)], Bucket.OUTSIDE, "emergency limit of 180"),
         (a_diary([128] * 60, wobble=(0, 22, -20, 17, -19, 21, -3, -16)), Bucket.VARIABLE, "swings by"),
         (a_diary([128] * 60), Bucket.STABLE, "Inside the own normal: systolic usually 1"),
+        ([*a_diary([128] * 60), a_reading(29.6, systolic=128.0, flags=("echo",))], Bucket.STABLE, "Inside the own normal"),
         (a_diary([128] * 5), Bucket.STABLE, "still learning, 3 days so far"),
         ([a_reading(day / 3, glucose=v) for day, v in enumerate([140.0, 160.0, 120.0] * 20 + [66.0, 62.0])],
          Bucket.LOWS, "2 in seven days."),
     ],
-    ids=["a rise", "a fall", "a low", "an emergency", "a wide swing", "nothing", "hardly known", "two low sugars"],
+    ids=["a rise", "a fall", "a low", "an emergency", "a wide swing", "nothing", "an echo last", "hardly known", "two low sugars"],
 )  # fmt: skip
 def test_everybody_stands_in_the_bucket_of_what_changed(readings, bucket, said):
     found = stands(readings)
